@@ -1,0 +1,8 @@
+//! `settled` brings every in-progress order to a settled state.
+
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod inquiry;
+pub mod kafka;
+pub mod store;

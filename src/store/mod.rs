@@ -1,0 +1,122 @@
+//! The view behind one trait: Redis, and memory for the embedded default and as the reference model.
+
+pub mod memory;
+pub mod redis;
+pub mod script;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use crate::domain::order::{Mark, MarkKey, OrderKey, TypeName};
+use script::{Floor, Found, Meta, Reply, Script, Survey, Token};
+
+/// Why a store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The command may or may not have run: read the meta before anything else is sent.
+    #[error("the reply was lost: {0}")]
+    Lost(String),
+    /// The command did not run; try again later (loading, read-only, cluster moving, not connected).
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The store is full; nothing was written. Drains may still succeed.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// A key of the wrong type, an unknown layout, another number of shards: nothing was written.
+    #[error("the view is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// What [`Store::acquire`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// The shard is ours. `rebuilding` when the view was made now or is half rebuilt.
+    Owned(Meta),
+    /// There is no view and no floor was given; nothing was written.
+    Absent,
+}
+
+/// What acquiring a shard needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Acquire {
+    /// The shard.
+    pub shard: u16,
+    /// N; compared with what the view recorded ([`StoreError::Corrupt`] when it differs).
+    pub shards: u16,
+    /// Drawn anew for every try.
+    pub token: Token,
+    /// Where to fold from when there is no view.
+    pub floor: Option<Floor>,
+    /// The secret of a view that is made now.
+    pub mark_key: MarkKey,
+}
+
+/// Start times reserved from an order type's ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// Microseconds from now to the first.
+    pub first_in_us: u64,
+    /// How many, `spacing` apart; 0 when the next free one is more than a second ahead.
+    pub count: u32,
+}
+
+/// The view. Cancelling any of these futures leaves the command's fate unknown, as a lost reply does.
+pub trait Store: Send + Sync + 'static {
+    /// Takes the shard: epoch + 1 and the new token; makes the view when there is none and a floor is
+    /// given; with a `rebuild` mark, `R` goes back to it.
+    fn acquire(
+        &self,
+        acquire: Acquire,
+    ) -> impl Future<Output = Result<Acquired, StoreError>> + Send;
+
+    /// Runs one script of the shard's owner.
+    fn run(
+        &self,
+        shard: u16,
+        script: &Script,
+    ) -> impl Future<Output = Result<Reply, StoreError>> + Send;
+
+    /// Reads the meta data; `None` without a view.
+    fn meta(&self, shard: u16) -> impl Future<Output = Result<Option<Meta>, StoreError>> + Send;
+
+    /// Reads what gauges and the floor are computed from.
+    fn survey(&self, shard: u16) -> impl Future<Output = Result<Survey, StoreError>> + Send;
+
+    /// Reads what the view knows of one order, for the API; not fenced.
+    fn find(
+        &self,
+        shard: u16,
+        order: &OrderKey,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
+    /// Reserves up to `count` start times of a type's ceiling, `1/per_second` apart, none more than a
+    /// second ahead, on the store's own time.
+    fn reserve(
+        &self,
+        order_type: &TypeName,
+        count: u32,
+        per_second: f64,
+    ) -> impl Future<Output = Result<Slots, StoreError>> + Send;
+
+    /// Everything that the view of a shard holds, in a form that is the same for every store.
+    fn dump(&self, shard: u16) -> impl Future<Output = Result<Dump, StoreError>> + Send;
+}
+
+/// A complete picture of one shard's view, for tests and for `verify`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// Meta fields but for the epoch's wall time.
+    pub meta: BTreeMap<String, String>,
+    /// Records by `<type id>/<reqNO>`.
+    pub records: BTreeMap<String, crate::domain::record::Record>,
+    /// Query values by `<type id>/<reqNO>`.
+    pub queries: BTreeMap<String, String>,
+    /// Bucket entries, in order, by `<type id>.<second>`: claim number and reqNO.
+    pub buckets: BTreeMap<String, Vec<(u32, String)>>,
+    /// Marks by hour: status code and result offset.
+    pub marks: BTreeMap<u32, BTreeMap<Mark, (String, u64)>>,
+    /// Exhausted orders `<type id>/<reqNO>` with their result's offset.
+    pub exhausted: BTreeMap<String, u64>,
+    /// Slots of first sight by `<type id>.<slot>`: count, `E`, first sight.
+    pub slots: BTreeMap<String, (u64, u64, u64)>,
+}
