@@ -1,7 +1,34 @@
 //! Records of `order-events`: what they say, and why one cannot be accepted.
+//!
+//! The shard's core reads every record through [`decode`]; the API writes its own through
+//! [`Event::encode`]. Nothing here decides what an event does to an order.
+
+mod decode;
+mod encode;
+mod query;
+
+pub use decode::decode;
+pub use encode::Author;
 
 use super::order::{Millis, OrderKey};
 use super::status::{Open, Terminal};
+
+/// The largest value of a record, in bytes.
+pub const VALUE_MAX: usize = 64 * 1024;
+/// The largest `query` object, in bytes as it came.
+pub const QUERY_MAX: usize = 1024;
+/// The longest `source`, in characters.
+pub const SOURCE_MAX: usize = 64;
+/// The longest `actor` of a command, in characters.
+pub const ACTOR_MAX: usize = 128;
+/// The longest `reason` of a command, in characters.
+pub const REASON_MAX: usize = 512;
+/// The longest `rspNO`, in characters.
+pub const RSP_NO_MAX: usize = 128;
+/// The longest `retCd`, in characters.
+pub const RET_CD_MAX: usize = 64;
+/// `retMsg` is cut after this many characters.
+pub const RET_MSG_MAX: usize = 256;
 
 /// The closed set of reasons for a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,13 +53,53 @@ pub enum Reason {
     TypeLimit,
 }
 
+impl Reason {
+    /// All of them, for metrics.
+    pub const ALL: [Self; 9] = [
+        Self::NotJson,
+        Self::Schema,
+        Self::BadType,
+        Self::BadNumber,
+        Self::TooLarge,
+        Self::Stale,
+        Self::Misrouted,
+        Self::Conflict,
+        Self::TypeLimit,
+    ];
+
+    /// The name on the wire (header `settled-reason`) and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not-json",
+            Self::Schema => "schema",
+            Self::BadType => "bad-type",
+            Self::BadNumber => "bad-number",
+            Self::TooLarge => "too-large",
+            Self::Stale => "stale",
+            Self::Misrouted => "misrouted",
+            Self::Conflict => "conflict",
+            Self::TypeLimit => "type-limit",
+        }
+    }
+}
+
 /// Why an event cannot be accepted, for a person: what, where, how it should look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Which of the closed set.
     pub reason: Reason,
-    /// One line.
+    /// One line, without control characters; repeats at most 64 characters of the event.
     pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal; `detail` is one line.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
 }
 
 /// An accepted event.
@@ -55,7 +122,8 @@ pub enum Body {
         status: Open,
         /// The first question is not asked before it.
         ask_at: Option<Millis>,
-        /// The `query` object as it came, 1 KiB at most, a JSON object of strings.
+        /// The `query` object as it came, 1 KiB at most, a JSON object of strings. An empty one
+        /// counts as none.
         query: Option<Box<str>>,
     },
     /// Status 1 or 2, said by the business system, by the API or by hand (`command: settle`).
@@ -84,13 +152,11 @@ pub struct TerminalEvent {
     pub ret_msg: Option<String>,
 }
 
-/// Reads the value of a record of `order-events`.
-///
-/// # Errors
-/// The reason and one line for a person; the caller keeps the record as a dead letter.
-pub fn decode(_value: &[u8]) -> Result<Event, Refusal> {
-    Err(Refusal {
-        reason: Reason::NotJson,
-        detail: String::new(),
-    })
+/// Whether an event was appended more than `window` after its own `at`. The dedupe window may have
+/// forgotten such an order, so it is a dead letter instead of a new order.
+pub fn is_stale(event_at: Millis, appended: Millis, window: Millis) -> bool {
+    appended.saturating_sub(event_at) > window
 }
+
+#[cfg(test)]
+mod tests;

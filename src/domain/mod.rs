@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod event;
+pub mod json;
 pub mod order;
 pub mod record;
 pub mod result;

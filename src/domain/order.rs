@@ -227,7 +227,7 @@ mod tests {
             ),
             ("abc", 479_470_107),
         ] {
-            assert_eq!(murmur2(text.as_bytes()), expected as u32, "{text}");
+            assert_eq!(murmur2(text.as_bytes()), expected.cast_unsigned(), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use super::status::Open;
 pub const PACKED_LEN: usize = 36;
 
 /// An order that is pending or exhausted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Grows by one whenever the order changes its bucket; a bucket entry or an answer that names
     /// another number is stale.
@@ -48,16 +48,16 @@ const LAST_UNKNOWN: u8 = 8;
 
 impl Record {
     /// Layout, big-endian: claim u32, bucket u32, flags u8, due u48, then what no script reads
-    /// except for `first_seen` (offset 15, u48): first_seen u48, event offset u48, phase u16,
+    /// except for `first_seen` (offset 15, u48): first sight u48, event offset u48, phase u16,
     /// asked u16, drawn u16 twice, streak u8.
     pub fn pack(&self) -> [u8; PACKED_LEN] {
         let mut out = [0; PACKED_LEN];
         out[0..4].copy_from_slice(&self.claim.to_be_bytes());
         out[4..8].copy_from_slice(&self.bucket.to_be_bytes());
-        out[8] = u8::from(self.leased) * LEASED
-            | u8::from(self.exhausted) * EXHAUSTED
-            | u8::from(self.has_query) * HAS_QUERY
-            | u8::from(self.last == Open::Unknown) * LAST_UNKNOWN;
+        out[8] = (u8::from(self.leased) * LEASED)
+            | (u8::from(self.exhausted) * EXHAUSTED)
+            | (u8::from(self.has_query) * HAS_QUERY)
+            | (u8::from(self.last == Open::Unknown) * LAST_UNKNOWN);
         out[9..15].copy_from_slice(&self.due.to_be_bytes()[2..]);
         out[15..21].copy_from_slice(&self.first_seen.to_be_bytes()[2..]);
         out[21..27].copy_from_slice(&self.event_offset.to_be_bytes()[2..]);
@@ -79,7 +79,7 @@ impl Record {
         let u48_at = |at: usize| {
             packed[at..at + 6]
                 .iter()
-                .fold(0_u64, |n, byte| n << 8 | u64::from(*byte))
+                .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte))
         };
         let flags = packed[8];
         Some(Self {

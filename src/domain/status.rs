@@ -46,6 +46,17 @@ impl Status {
         }
     }
 
+    /// Reads 1 to 4, for writers that send a number.
+    pub fn from_number(code: u64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Success),
+            2 => Some(Self::Failure),
+            3 => Some(Self::InProgress),
+            4 => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+
     /// The wire form.
     pub fn code(self) -> &'static str {
         match self {
