@@ -1,5 +1,8 @@
 //! The view behind one trait: Redis, and memory for the embedded default and as the reference model.
 
+mod field;
+pub mod key;
+mod limits;
 pub mod memory;
 pub mod redis;
 pub mod script;
@@ -111,7 +114,8 @@ pub struct Dump {
     pub records: BTreeMap<String, crate::domain::record::Record>,
     /// Query values by `<type id>/<reqNO>`.
     pub queries: BTreeMap<String, String>,
-    /// Bucket entries, in order, by `<type id>.<second>`: claim number and reqNO.
+    /// Bucket entries, in order, by `<type id>.<second>`: claim number and reqNO. Only the buckets
+    /// that some record names; others hold nothing but stale entries.
     pub buckets: BTreeMap<String, Vec<(u32, String)>>,
     /// Marks by hour: status code and result offset.
     pub marks: BTreeMap<u32, BTreeMap<Mark, (String, u64)>>,
@@ -119,4 +123,13 @@ pub struct Dump {
     pub exhausted: BTreeMap<String, u64>,
     /// Slots of first sight by `<type id>.<slot>`: count, `E`, first sight.
     pub slots: BTreeMap<String, (u64, u64, u64)>,
+}
+
+/// Microseconds between two start times of a ceiling, rounded up so that the ceiling holds; `None`
+/// when nothing may start.
+fn spacing_us(per_second: f64) -> Option<u64> {
+    let spacing = (1e6 / per_second).ceil();
+    // A day between two questions is as good as none.
+    #[expect(clippy::cast_sign_loss, reason = "the range is checked")]
+    (1.0..86_400e6).contains(&spacing).then_some(spacing as u64)
 }

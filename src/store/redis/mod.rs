@@ -1,0 +1,195 @@
+//! The view in Redis: every operation is one Lua script on the keys of one shard, so each is atomic
+//! and Redis Cluster can place shards freely. Nothing is remembered here between two operations.
+
+mod connection;
+mod dump;
+mod errors;
+mod reply;
+mod request;
+mod source;
+
+use redis::Value;
+
+use super::key::{self, Key, LAYOUT, mark_hash};
+use super::script::{Found, Meta, Reply, Script, Survey};
+use super::{Acquire, Acquired, Dump, Slots, Store, StoreError, field, limits};
+use crate::config::Secret;
+use crate::domain::order::{OrderId, OrderKey, RECORD_HASHES, TypeName};
+use connection::Connections;
+
+/// The view of all shards in one Redis or Redis Cluster. Cancelling an operation leaves the fate of
+/// its script unknown.
+pub struct RedisStore {
+    connections: Connections,
+    prefix: String,
+}
+
+/// What `settled check` and the start look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Redis' version.
+    pub version: String,
+    /// `maxmemory_policy` of INFO; anything but `noeviction` loses orders.
+    pub maxmemory_policy: String,
+    /// `maxmemory` of INFO, bytes; 0: no limit.
+    pub maxmemory: u64,
+}
+
+impl RedisStore {
+    /// Opens the store; `prefix` stands before every key. One address is connected to when first
+    /// used; more are a cluster, which must answer now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] for an address of the wrong form and for a silent cluster.
+    pub async fn connect(urls: &[Secret], prefix: &str) -> Result<Self, StoreError> {
+        Ok(Self {
+            connections: Connections::open(urls).await?,
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    /// Asks what must be true before any shard is taken.
+    pub async fn check(&self) -> Result<Health, StoreError> {
+        let info = self.connections.send(0, &redis::cmd("INFO")).await;
+        let info = info.map_err(|e| errors::store_error(&e))?;
+        // A cluster answers for each node; all are configured alike or the operator finds out here.
+        let texts: Vec<String> = match info {
+            Value::Map(nodes) => nodes.into_iter().map(|(_, text)| text).collect(),
+            one => vec![one],
+        }
+        .into_iter()
+        .map(|text| String::from_utf8_lossy(&reply::bytes(text).unwrap_or_default()).into_owned())
+        .collect();
+        let all = |name: &str| {
+            let lines = texts.iter().flat_map(|text| text.lines());
+            let mut values: Vec<_> = lines
+                .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::to_owned)
+                .collect();
+            values.sort_unstable();
+            values.dedup();
+            values
+        };
+        let limits = all("maxmemory").into_iter();
+        Ok(Health {
+            version: all("redis_version").join(", "),
+            maxmemory_policy: all("maxmemory_policy").join(", "),
+            maxmemory: limits.filter_map(|n| n.parse().ok()).max().unwrap_or(0),
+        })
+    }
+
+    fn key(&self, key: Key, shard: u16) -> String {
+        key.name(&self.prefix, shard)
+    }
+
+    async fn call(
+        &self,
+        shard: u16,
+        source: &source::Source,
+        arguments: impl Fn(&mut redis::Cmd) + Sync,
+    ) -> Result<Value, StoreError> {
+        let key = self.key(Key::Meta, shard);
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(LAYOUT);
+            arguments(command);
+        };
+        self.connections.call(shard, source, &key, &arguments).await
+    }
+}
+
+impl Store for RedisStore {
+    async fn acquire(&self, acquire: Acquire) -> Result<Acquired, StoreError> {
+        let arguments = |command: &mut redis::Cmd| {
+            command
+                .arg(field::token(acquire.token))
+                .arg(acquire.shards)
+                .arg(acquire.mark_key.0.as_slice());
+            match acquire.floor {
+                Some(floor) => command.arg(floor.e).arg(floor.r),
+                None => command.arg("").arg(""),
+            }
+            .arg(request::hash_names(RECORD_HASHES));
+        };
+        let answer = self
+            .call(acquire.shard, &source::ACQUIRE, arguments)
+            .await?;
+        Ok(reply::meta(answer)?.map_or(Acquired::Absent, Acquired::Owned))
+    }
+
+    async fn run(&self, shard: u16, script: &Script) -> Result<Reply, StoreError> {
+        let types = limits::check(script)?;
+        let arguments = |command: &mut redis::Cmd| request::arguments(script, &types, command);
+        let answer = self
+            .call(shard, request::source(&script.body), arguments)
+            .await?;
+        reply::reply(script, answer)
+    }
+
+    async fn meta(&self, shard: u16) -> Result<Option<Meta>, StoreError> {
+        reply::meta(self.call(shard, &source::META, |_| {}).await?)
+    }
+
+    async fn survey(&self, shard: u16) -> Result<Survey, StoreError> {
+        reply::survey(self.call(shard, &source::SURVEY, |_| {}).await?)
+    }
+
+    async fn find(&self, shard: u16, order: &OrderKey) -> Result<Found, StoreError> {
+        // The mark needs the view's secret; when the view is made anew between the two calls, the
+        // script says so and the new secret is read.
+        for _ in 0..3 {
+            let Some(meta) = self.meta(shard).await? else {
+                return Ok(Found::Unknown);
+            };
+            let mut types = meta.types.iter();
+            let id = types
+                .find(|(_, name, _)| *name == order.order_type)
+                .map(|(type_id, _, _)| OrderId {
+                    type_id: *type_id,
+                    req_no: order.req_no,
+                });
+            let mark = order.mark(&meta.mark_key);
+            let name_of = |hash| key::hash_name(hash).to_string();
+            let arguments = |command: &mut redis::Cmd| {
+                let name = id.as_ref().map(field::field).unwrap_or_default();
+                command
+                    .arg(meta.mark_key.0.as_slice())
+                    .arg(name_of(id.as_ref().map_or(0, OrderId::record_hash)))
+                    .arg(name)
+                    .arg(name_of(mark_hash(&mark)))
+                    .arg(mark.0.as_slice());
+            };
+            let answer = self.call(shard, &source::FIND, arguments).await?;
+            if answer != Value::Nil {
+                return reply::found(&reply::bytes(answer)?);
+            }
+        }
+        Err(StoreError::Unavailable(
+            "the view is being made anew again and again".to_owned(),
+        ))
+    }
+
+    async fn reserve(
+        &self,
+        order_type: &TypeName,
+        count: u32,
+        per_second: f64,
+    ) -> Result<Slots, StoreError> {
+        let Some(spacing) = super::spacing_us(per_second) else {
+            return Ok(Slots {
+                first_in_us: 1_000_000,
+                count: 0,
+            });
+        };
+        let key = key::ceiling(&self.prefix, order_type);
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(count).arg(spacing);
+        };
+        let connections = &self.connections;
+        let answer = connections.call(0, &source::RESERVE, &key, &arguments);
+        reply::slots(answer.await?)
+    }
+
+    async fn dump(&self, shard: u16) -> Result<Dump, StoreError> {
+        dump::dump(self, shard).await
+    }
+}

@@ -1,0 +1,303 @@
+//! What a caller is told when a real server is not well, and what stays as it was.
+
+use redis::Commands;
+use settled::domain::order::{Mark, MarkKey, OrderId, ReqNo, TypeId, TypeName};
+use settled::domain::record::Record;
+use settled::domain::status::Open;
+use settled::store::key::{self, Key};
+use settled::store::redis::RedisStore;
+use settled::store::script::{
+    Body, Claim, Floor, Fold, Folded, Lookup, Placement, Reply, Script, Token,
+};
+use settled::store::{Acquire, Acquired, Store, StoreError};
+
+use super::raw;
+use super::redis_server::RedisServer;
+
+const SECOND: u32 = 1_800_000_000;
+
+async fn store_with_one_order(server: &RedisServer) -> RedisStore {
+    let store = RedisStore::connect(&server.urls(), "").await.unwrap();
+    let acquire = acquire(SECOND.into());
+    assert!(matches!(
+        store.acquire(acquire).await.unwrap(),
+        Acquired::Owned(_)
+    ));
+    let mut fold = script(0, fold("TX1"));
+    fold.new_types = vec![(TypeId(0), TypeName::new("transfer").unwrap(), SECOND - 1)];
+    let reply = store.run(1, &fold).await.unwrap();
+    let Reply::Folded { outcomes, .. } = reply else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(outcomes, [Folded::Added]);
+    store
+}
+
+fn acquire(token: u64) -> Acquire {
+    Acquire {
+        shard: 1,
+        shards: 4,
+        token: Token(token),
+        floor: Some(Floor { e: 0, r: 0 }),
+        mark_key: MarkKey([1; 16]),
+    }
+}
+
+fn script(version: u64, body: Body) -> Script {
+    Script {
+        token: Token(SECOND.into()),
+        version,
+        clock: 0,
+        e: 1,
+        ends_rebuild: false,
+        new_types: Vec::new(),
+        body,
+    }
+}
+
+fn fold(number: &str) -> Body {
+    Body::Fold(vec![Fold {
+        id: id(number),
+        mark: Mark([9; 12]),
+        record: Record {
+            claim: 0,
+            bucket: 0,
+            leased: false,
+            exhausted: false,
+            has_query: false,
+            last: Open::Unknown,
+            due: u64::from(SECOND) * 1000,
+            phase: 0,
+            asked: 0,
+            drawn_in_progress: 0,
+            drawn_unknown: 0,
+            streak: 0,
+            first_seen: 0,
+            event_offset: 0,
+        },
+        requeue: None,
+        query: None,
+        placement: Placement {
+            granule: 1,
+            lease_second: 0,
+        },
+    }])
+}
+
+fn id(number: &str) -> OrderId {
+    OrderId {
+        type_id: TypeId(0),
+        req_no: ReqNo::new(number).unwrap(),
+    }
+}
+
+fn claim() -> Body {
+    Body::Claim(Claim {
+        type_id: TypeId(0),
+        to_second: SECOND,
+        limit: 10,
+        lease_second: SECOND + 5,
+    })
+}
+
+fn lookup() -> Body {
+    Body::Lookup(vec![Lookup {
+        id: Some(id("TX1")),
+        mark: Mark([9; 12]),
+    }])
+}
+
+#[tokio::test]
+async fn values_that_cannot_be_read_are_refused_and_stay() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = store_with_one_order(&server).await;
+    let mut redis = server.connect();
+    let records = Key::Records(id("TX1").record_hash()).name("", 1);
+    let bucket = Key::Bucket(TypeId(0), SECOND).name("", 1);
+
+    let () = redis.hset(&records, b"\0TX1", &[1_u8; 35][..]).unwrap();
+    for body in [fold("TX1"), claim(), lookup()] {
+        let reply = store.run(1, &script(1, body)).await;
+        assert!(matches!(reply, Err(StoreError::Corrupt(_))), "{reply:?}");
+    }
+    let () = redis.hdel(&records, b"\0TX1").unwrap();
+
+    let () = redis.lpush(&bucket, "???").unwrap();
+    let reply = store.run(1, &script(1, claim())).await;
+    assert!(matches!(reply, Err(StoreError::Corrupt(_))), "{reply:?}");
+    assert_eq!(redis.llen::<_, u64>(&bucket).unwrap(), 2);
+    assert_eq!(store.meta(1).await.unwrap().unwrap().version, 1);
+}
+
+#[tokio::test]
+async fn a_view_of_another_layout_is_not_touched() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = store_with_one_order(&server).await;
+    let mut redis = server.connect();
+    let meta = Key::Meta.name("", 1);
+    let () = redis.hset(&meta, "layout", "2 1024 2048").unwrap();
+    let before: Vec<String> = redis.hkeys(&meta).unwrap();
+    let order = settled::domain::order::OrderKey::parse("transfer/TX1").unwrap();
+    let errors = [
+        store.run(1, &script(1, fold("TX2"))).await.err(),
+        store.acquire(acquire(5)).await.err(),
+        store.meta(1).await.err(),
+        store.survey(1).await.err(),
+        store.find(1, &order).await.err(),
+        store.dump(1).await.err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, Some(StoreError::Corrupt(_))), "{error:?}");
+    }
+    assert_eq!(redis.hkeys::<_, Vec<String>>(&meta).unwrap(), before);
+}
+
+#[tokio::test]
+async fn start_times_are_spaced_by_the_ceiling_and_at_most_a_second_ahead() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = RedisStore::connect(&server.urls(), "p:").await.unwrap();
+    let mut redis = server.connect();
+    let name = TypeName::new("transfer").unwrap();
+    // One start time in 100 ms: at most eleven of them lie within the second.
+    let first = store.reserve(&name, 4, 10.0).await.unwrap();
+    assert_eq!((first.first_in_us, first.count), (0, 4));
+    let second = store.reserve(&name, 100, 10.0).await.unwrap();
+    assert!((1..=400_000).contains(&second.first_in_us), "{second:?}");
+    assert!((7..=10).contains(&second.count), "{second:?}");
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", "1"])
+        .query(&mut redis)
+        .unwrap();
+    let other = TypeName::new("refund").unwrap();
+    let when_full = store.reserve(&other, 4, 1000.0).await.unwrap();
+    assert_eq!((when_full.first_in_us, when_full.count), (0, 4));
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", "0"])
+        .query(&mut redis)
+        .unwrap();
+    // One question in 100 seconds: the key must outlive the pause.
+    let slow = TypeName::new("slow").unwrap();
+    assert_eq!(store.reserve(&slow, 5, 0.01).await.unwrap().count, 1);
+    assert_eq!(store.reserve(&slow, 5, 0.01).await.unwrap().count, 0);
+    let left: u64 = redis.ttl(key::ceiling("p:", &slow)).unwrap();
+    assert!(left >= 100, "{left}");
+
+    let () = redis.del(key::ceiling("p:", &name)).unwrap();
+    let () = redis.lpush(key::ceiling("p:", &name), 1).unwrap();
+    let reply = store.reserve(&name, 1, 10.0).await;
+    assert!(matches!(reply, Err(StoreError::Corrupt(_))), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_replica_and_a_busy_server_run_nothing() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = store_with_one_order(&server).await;
+    let mut redis = server.connect();
+    let before = raw::dump(&mut redis, "", 1);
+    let replica_of = |master: [&str; 2], redis: &mut redis::Connection| {
+        let () = redis::cmd("REPLICAOF").arg(&master).query(redis).unwrap();
+    };
+    replica_of(["127.0.0.1", "1"], &mut redis);
+    let reply = store.run(1, &script(1, fold("TX2"))).await;
+    assert!(
+        matches!(reply, Err(StoreError::Unavailable(_))),
+        "{reply:?}"
+    );
+    replica_of(["NO", "ONE"], &mut redis);
+
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "busy-reply-threshold", "1"])
+        .query(&mut redis)
+        .unwrap();
+    let mut busy = server.connect();
+    let endless = std::thread::spawn(move || {
+        let killed: redis::RedisResult<()> = redis::cmd("EVAL")
+            .arg("while true do end")
+            .arg(0)
+            .query(&mut busy);
+        assert!(killed.is_err());
+    });
+    // The loop is known to run once the server says that it is busy.
+    while redis.ping::<()>().is_ok() {
+        std::thread::yield_now();
+    }
+    let reply = store.run(1, &script(1, fold("TX2"))).await;
+    assert!(
+        matches!(reply, Err(StoreError::Unavailable(_))),
+        "{reply:?}"
+    );
+    let () = redis::cmd("SCRIPT").arg("KILL").query(&mut redis).unwrap();
+    endless.join().unwrap();
+    assert_eq!(raw::dump(&mut redis, "", 1), before);
+}
+
+#[tokio::test]
+async fn a_script_without_an_answer_is_lost_and_may_have_run() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = store_with_one_order(&server).await;
+    let mut redis = server.connect();
+    let () = redis::cmd("CLIENT")
+        .arg(&["PAUSE", "600000", "WRITE"])
+        .query(&mut redis)
+        .unwrap();
+    let reply = store.run(1, &script(1, fold("TX2"))).await;
+    assert!(matches!(reply, Err(StoreError::Lost(_))), "{reply:?}");
+    let () = redis::cmd("CLIENT")
+        .arg("UNPAUSE")
+        .query(&mut redis)
+        .unwrap();
+    // The meta data tells; and the same bytes again are harmless.
+    assert_eq!(store.meta(1).await.unwrap().unwrap().version, 2);
+    let again = store.run(1, &script(1, fold("TX2"))).await;
+    assert!(matches!(again, Ok(Reply::Mismatch)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_unavailable() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = store_with_one_order(&server).await;
+    let urls = server.urls();
+    drop(server);
+    // The first command may have been on its way when the connection broke.
+    let lost = store.run(1, &script(1, fold("TX2"))).await;
+    assert!(
+        matches!(lost, Err(StoreError::Lost(_) | StoreError::Unavailable(_))),
+        "{lost:?}"
+    );
+    let fresh = RedisStore::connect(&urls, "").await.unwrap();
+    let refused = fresh.run(1, &script(1, fold("TX2"))).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_check_reads_version_and_eviction_policy() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = RedisStore::connect(&server.urls(), "").await.unwrap();
+    let health = store.check().await.unwrap();
+    assert_eq!(health.maxmemory_policy, "noeviction");
+    assert!(health.version.contains('.'), "{health:?}");
+    let mut redis = server.connect();
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory-policy", "allkeys-lru"])
+        .query(&mut redis)
+        .unwrap();
+    let health = store.check().await.unwrap();
+    assert_eq!(health.maxmemory_policy, "allkeys-lru");
+}
