@@ -1,15 +1,45 @@
 //! The configuration as the rest of the program uses it: checked, complete, secrets resolved.
 //! Defaults < file < environment; the only reader of the environment.
+//!
+//! Each section has its file: the struct, its defaults, how it is read and its `validate`.
+//! `settled.example.toml` shows every field.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+mod dump;
+pub mod duration;
+mod embedded;
+mod environment;
+mod fields;
+mod kafka;
+mod listen;
+mod mistake;
+mod order_type;
+mod placeholder;
+mod query;
+mod redis;
+mod secret;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use embedded::Embedded;
+pub use environment::{CONFIG, Environment, LOG, LOG_FORMAT};
+pub use kafka::{GroupProtocol, Kafka};
+pub use listen::{Admin, Api};
+pub use mistake::ConfigError;
+pub use order_type::{Ceiling, OrderTypeConfig};
+pub use query::QueryConfig;
+pub use redis::Redis;
+pub use secret::Secret;
+
 use crate::domain::order::TypeName;
-use crate::domain::schedule::Schedule;
+use fields::{Broken, Fields, Reading, quoted};
+use mistake::{Mistake, Origin};
 
 /// Everything, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Prefix of groups and transactional ids.
     pub app: String,
@@ -29,112 +59,98 @@ pub struct Config {
     pub order_types: BTreeMap<TypeName, OrderTypeConfig>,
 }
 
-/// `[kafka]`.
-#[derive(Clone, Debug)]
-pub struct Kafka {
-    /// `host:port,host:port`.
-    pub bootstrap: String,
-    /// Topic of events.
-    pub events: String,
-    /// Topic of results.
-    pub results: String,
-    /// Topic of dead letters.
-    pub dead_letters: String,
-    /// `classic` or `consumer` (KIP-848).
-    pub group_protocol: GroupProtocol,
-    /// Handed to librdkafka as they are; those that would break a promise were refused.
-    pub properties: BTreeMap<String, String>,
-}
+/// The largest number of shards, with a producer of four threads each.
+pub const MAX_SHARDS: u32 = 256;
 
-/// Which protocol the member group speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupProtocol {
-    /// The classic one, cooperative-sticky.
-    Classic,
-    /// KIP-848.
-    Consumer,
-}
-
-/// `[redis]`.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// `redis://` or `rediss://`; more than one: Redis Cluster.
-    pub urls: Vec<Secret>,
-    /// Stands before every key.
-    pub prefix: String,
-}
-
-/// `[api]`.
-#[derive(Clone, Debug)]
-pub struct Api {
-    /// Where the API listens.
-    pub listen: SocketAddr,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// Where metrics, health and the admin verbs listen.
-    pub listen: SocketAddr,
-    /// For the verbs; required when `listen` is not loopback.
-    pub token: Option<Secret>,
-}
-
-/// `[order_types.<name>]`.
-#[derive(Clone, Debug)]
-pub struct OrderTypeConfig {
-    /// How the owner is asked.
-    pub query: QueryConfig,
-    /// When.
-    pub schedule: Schedule,
-    /// How often at most.
-    pub ceiling: Ceiling,
-}
-
-/// `query = { .. }`: the request template.
-#[derive(Clone, Debug)]
-pub struct QueryConfig {
-    /// `GET` or `POST`.
-    pub method: String,
-    /// With `{type}`, `{reqNO}`, `{query.NAME}` in path and query only.
-    pub url: String,
-    /// Headers, same placeholders; values may be secrets.
-    pub headers: BTreeMap<String, Secret>,
-    /// A JSON text with placeholders inside its strings; `None`: the protocol's own body (POST only).
-    pub body: Option<String>,
-    /// The whole request, connect to last byte.
-    pub timeout: Duration,
-    /// `true`: 404 reads as «unknown» (4).
-    pub not_found_is_unknown: bool,
-}
-
-/// `ceiling = { .. }`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ceiling {
-    /// For the whole cluster. Default 100.
-    pub questions_per_second: f64,
-    /// Per worker. Default 64.
-    pub in_flight: u32,
-}
-
-/// A value that is never shown: no `Debug`, no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a value.
-    pub fn new(value: String) -> Self {
-        Self(value)
+impl Config {
+    /// Reads `file` (none: only defaults) and the environment over it. The error has every mistake.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let (origin, text) = match file {
+            None => (Origin::Nowhere, String::new()),
+            Some(path) => {
+                let name: Arc<str> = path.display().to_string().into();
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    ConfigError::new(vec![Mistake {
+                        origin: Origin::File(name.clone()),
+                        path: String::new(),
+                        what: format!("cannot be read: {error}"),
+                    }])
+                })?;
+                (Origin::File(name), text)
+            }
+        };
+        let mut table = source::from_toml(&origin.to_string(), &text).map_err(ConfigError::new)?;
+        let mut mistakes = source::overlay(&mut table, environment);
+        let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let reading = Reading::new(environment, base);
+        let config = Self::read(reading.root(table, origin));
+        mistakes.extend(reading.mistakes());
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::new(mistakes))
+        }
     }
 
-    /// The value; name the use where it is called.
-    pub fn reveal(&self) -> &str {
-        &self.0
+    /// The path of every field that a file may have, with `NAME` for the name of an order type.
+    pub fn fields() -> BTreeSet<String> {
+        let environment: Environment = [("SETTLED_ORDER_TYPES__NAME", "{}")].into_iter().collect();
+        let mut table = source::Table::new();
+        source::overlay(&mut table, &environment);
+        let reading = Reading::new(&environment, Path::new(""));
+        Self::read(reading.root(table, Origin::Nowhere));
+        reading.known()
     }
-}
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
+    fn read(mut fields: Fields<'_>) -> Self {
+        let kafka = Kafka::read(fields.section("kafka"), crate::kafka::settings::refusal);
+        let redis = Redis::read(fields.section("redis"));
+        let api = Api::read(fields.section("api"));
+        let admin = Admin::read(fields.section("admin"), &api);
+        let types = fields.section("order_types");
+        let none = types.is_empty();
+        let config = Self {
+            app: fields
+                .field("app")
+                .and_then(|field| field.text())
+                .unwrap_or_else(|| "settled".to_owned()),
+            shards: fields
+                .field("shards")
+                .and_then(|field| field.whole(1..=MAX_SHARDS))
+                .map_or(16, |shards| shards as u16),
+            dedupe_window: fields
+                .field("dedupe_window")
+                .and_then(|field| field.duration(1000..=90 * 86_400_000))
+                .unwrap_or(Duration::from_hours(24)),
+            kafka,
+            redis,
+            api,
+            admin,
+            order_types: OrderTypeConfig::read_all(types),
+        };
+        let mut broken = config.validate();
+        if none {
+            let what = "expected at least one: [order_types.NAME] with query = { url = \"..\" }";
+            broken.push(Broken::new("order_types", what));
+        }
+        fields.end(broken);
+        config
+    }
+
+    fn validate(&self) -> Vec<Broken> {
+        // Kafka's ids take more; a group that is also a file name and a label makes life easier.
+        let good = (1..=64).contains(&self.app.len())
+            && self
+                .app
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if good {
+            return Vec::new();
+        }
+        let what = format!(
+            "{}: expected 1 to 64 letters, digits, '.', '_' or '-'",
+            quoted(&self.app)
+        );
+        vec![Broken::new("app", what)]
     }
 }

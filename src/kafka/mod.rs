@@ -3,7 +3,25 @@
 //! *producer* writes forwards, dead letters and API events, a transactional *publisher* per shard
 //! writes results.
 
-use crate::domain::order::Millis;
+mod delivery;
+pub mod ends;
+pub mod feed;
+pub mod floor;
+pub mod letter;
+pub mod member;
+mod place;
+mod pool;
+pub mod producer;
+pub mod publisher;
+pub mod reader;
+pub mod record;
+pub mod settings;
+pub mod thread;
+pub mod topic_plan;
+pub mod topic_rules;
+pub mod topics;
+
+pub use record::{EventRecord, ResultRecord};
 
 /// Which of a shard's two logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +43,7 @@ pub struct Original {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// The ends of one log partition, as a read_uncommitted handle sees them.
+/// The ends of one log partition, as a `read_uncommitted` handle sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// The oldest offset that is still there.
@@ -52,6 +70,4 @@ pub struct At {
     pub partition: u16,
     /// Offset.
     pub offset: u64,
-    /// The broker's append time.
-    pub appended: Millis,
 }

@@ -1,0 +1,128 @@
+//! `[order_types.<name>]`: how, when and how often an order's owner is asked.
+
+use std::collections::BTreeMap;
+
+use crate::domain::order::{Millis, TypeName};
+use crate::domain::schedule::{Ladder, Schedule};
+
+use super::fields::{Field, Fields};
+use super::query::QueryConfig;
+
+/// `[order_types.<name>]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderTypeConfig {
+    /// How the owner is asked.
+    pub query: QueryConfig,
+    /// When.
+    pub schedule: Schedule,
+    /// How often at most.
+    pub ceiling: Ceiling,
+}
+
+/// `ceiling = { .. }`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceiling {
+    /// For the whole cluster. Default 100.
+    pub questions_per_second: f64,
+    /// Per worker. Default 64.
+    pub in_flight: u32,
+}
+
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            questions_per_second: 100.0,
+            in_flight: 64,
+        }
+    }
+}
+
+impl OrderTypeConfig {
+    /// Asks `url` with the protocol's own body; every other field has its default.
+    pub fn new(url: String) -> Self {
+        Self {
+            query: QueryConfig::new(url),
+            schedule: Schedule::default(),
+            ceiling: Ceiling::default(),
+        }
+    }
+
+    /// Every order type; their names are the user's.
+    pub(super) fn read_all(section: Fields<'_>) -> BTreeMap<TypeName, Self> {
+        let mut types = BTreeMap::new();
+        for (name, field) in section.named() {
+            match TypeName::new(&name) {
+                Some(name) => {
+                    types.insert(name, Self::read(field.fields()));
+                }
+                None => field.refuse("expected a name of 1 to 32 of a-z, 0-9, '_' and '-'"),
+            }
+        }
+        types
+    }
+
+    fn read(mut fields: Fields<'_>) -> Self {
+        let query = QueryConfig::read(fields.section("query"));
+        let schedule = schedule(fields.section("schedule"));
+        let ceiling = Ceiling::read(fields.section("ceiling"));
+        fields.end(Vec::new());
+        Self {
+            query,
+            schedule,
+            ceiling,
+        }
+    }
+}
+
+impl Ceiling {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let default = Self::default();
+        let ceiling = Self {
+            questions_per_second: fields
+                .field("questions_per_second")
+                .and_then(|field| field.positive(100_000.0))
+                .unwrap_or(default.questions_per_second),
+            in_flight: fields
+                .field("in_flight")
+                .and_then(|field| field.whole(1..=10_000))
+                .unwrap_or(default.in_flight),
+        };
+        fields.end(Vec::new());
+        ceiling
+    }
+}
+
+/// A ladder that was left out is the default one, also when the other one was written.
+fn schedule(mut fields: Fields<'_>) -> Schedule {
+    let mut schedule = Schedule::default();
+    if let Some(ladder) = fields.field("in_progress").and_then(ladder) {
+        schedule.in_progress = ladder;
+    }
+    if let Some(ladder) = fields.field("unknown").and_then(ladder) {
+        schedule.unknown = ladder;
+    }
+    // A second keeps an exhausted order from being asked as fast as the ceiling allows; a year is
+    // far beyond any retention.
+    schedule.then = fields
+        .field("then")
+        .and_then(|field| field.duration(1000..=365 * 86_400_000))
+        .map(|then| then.as_millis() as Millis);
+    fields.end(Vec::new());
+    schedule
+}
+
+fn ladder(field: Field<'_>) -> Option<Ladder> {
+    let items = field.items()?;
+    let texts: Vec<String> = items.iter().map(Field::text).collect::<Option<_>>()?;
+    match Ladder::parse(&texts) {
+        Ok(ladder) => Some(ladder),
+        Err(error) => {
+            // The stage that breaks it tells the line: the first with which the list is no ladder.
+            let stage = (1..=texts.len()).find(|n| Ladder::parse(&texts[..*n]).is_err());
+            if let Some(item) = stage.and_then(|n| items.get(n - 1)) {
+                item.refuse(error);
+            }
+            None
+        }
+    }
+}

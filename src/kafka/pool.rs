@@ -1,0 +1,124 @@
+//! The eight threads on which publishers do what blocks (opening, committing), and the one that
+//! destroys the discarded ones. Whoever drives a shard awaits; no shard's commit may hold up the
+//! runtime, nor more than an eighth of the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// A producer per shard would need a thread per shard; commits wait for brokers, so eight keep the
+/// brokers busy.
+const THREADS: usize = 8;
+
+/// Twice the greatest number of shards, each with one job at a time.
+const QUEUE: usize = 512;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Cloning shares the threads; they end with the last clone.
+#[derive(Clone)]
+pub(super) struct Pool {
+    jobs: SyncSender<Job>,
+    discarded: SyncSender<Box<dyn Send>>,
+}
+
+/// Why a job did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotRun {
+    /// The queue is full.
+    Busy,
+    /// The threads have ended, or the job panicked.
+    Ended,
+}
+
+impl Pool {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel::<Job>(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..THREADS {
+            let queue = Arc::clone(&queue);
+            std::thread::Builder::new()
+                .name(format!("kafka-publish-{number}"))
+                .spawn(move || {
+                    while let Some(job) = next(&queue) {
+                        // A panic is seen by the one who waits for this job; the thread serves on.
+                        drop(catch_unwind(AssertUnwindSafe(job)));
+                    }
+                })?;
+        }
+        let (discarded, remains) = sync_channel::<Box<dyn Send>>(QUEUE);
+        std::thread::Builder::new()
+            .name("kafka-reaper".to_owned())
+            .spawn(move || remains.into_iter().for_each(drop))?;
+        Ok(Self { jobs, discarded })
+    }
+
+    /// Queues a job at once; the future is its outcome. When nobody waits any more, the outcome is
+    /// dropped on the pool's thread.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, NotRun>> + Send + 'static {
+        let (report, outcome) = oneshot::channel();
+        let job = Box::new(move || drop(report.send(job())));
+        let queued = self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => NotRun::Busy,
+            TrySendError::Disconnected(_) => NotRun::Ended,
+        });
+        async move {
+            queued?;
+            outcome.await.map_err(|_| NotRun::Ended)
+        }
+    }
+
+    /// Drops something whose end can block: a producer flushes for half a second.
+    pub(super) fn discard(&self, what: impl Send + 'static) {
+        if let Err(error) = self.discarded.try_send(Box::new(what)) {
+            tracing::warn!(%error, "a discarded producer is destroyed in place");
+        }
+    }
+}
+
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    queue
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .recv()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_reported_and_costs_no_thread() {
+        let pool = Pool::start().unwrap();
+        for _ in 0..THREADS * 2 {
+            let outcome = pool.run(|| panic!("as the test wants")).await;
+            assert_eq!(outcome.map(|()| 0), Err(NotRun::Ended));
+        }
+        assert_eq!(pool.run(|| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses() {
+        let pool = Pool::start().unwrap();
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let shared = Arc::new(Mutex::new(blocked));
+        let mut waiting = Vec::new();
+        for _ in 0..THREADS + QUEUE {
+            let job = Arc::clone(&shared);
+            waiting.push(pool.run(move || job.lock().unwrap().recv().is_ok()));
+        }
+        let mut refused = 0;
+        for _ in 0..=THREADS {
+            let outcome = tokio::time::timeout(std::time::Duration::ZERO, pool.run(|| ())).await;
+            refused += usize::from(outcome == Ok(Err(NotRun::Busy)));
+        }
+        assert!(refused > 0);
+        drop(release);
+    }
+}
