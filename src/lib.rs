@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod inquiry;
 pub mod kafka;

@@ -1,8 +1,27 @@
 //! The query engine: asks an order's owner once, within the type's ceiling, and says what came of it.
+//! The shards hand it their due orders, the API its callers' questions; it never decides what an
+//! answer means (`domain::answer`) nor when an order is asked next (`domain::schedule`).
+
+mod budget;
+mod ceiling;
+mod dispatch;
+mod engine;
+mod http;
+mod job;
+mod owner;
+mod pause;
+mod placeholder;
+mod template;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+
+pub use self::engine::{Engine, EngineError};
+pub use self::http::{BODY_MAX, Http, Outcome};
+pub use self::job::AnswerNow;
+pub use self::template::{Subject, Template, TemplateFault, Unaskable};
 
 use crate::domain::answer::Answer;
 use crate::domain::order::{Millis, OrderKey};
@@ -63,4 +82,6 @@ pub struct Answered {
     pub answer: Answer,
     /// Monotonic milliseconds at which the question started; `None`: it never did.
     pub started: Option<Millis>,
+    /// From the start to the last byte of the answer, or to giving up; zero when it never started.
+    pub took: Duration,
 }

@@ -1,0 +1,3 @@
+//! What `settled dev` is made of.
+
+pub mod bank;

@@ -1,0 +1,153 @@
+//! What waits for its turn at an owner: a shard's question, or a person's who called the API. Every
+//! job is answered exactly once, asked or not.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::template::Subject;
+use super::{Answered, Asker, Question};
+use crate::domain::answer::{Answer, CouldNotAsk};
+use crate::domain::order::{Millis, OrderKey};
+
+/// What a person gets who asked for one order.
+pub struct AnswerNow {
+    /// What came of it.
+    pub answer: Answer,
+    /// The `data` of a well-formed answer, as the owner wrote it: for the caller only, never kept
+    /// and never logged.
+    pub data: Option<Box<RawValue>>,
+    /// From the start of the question to its end; zero when it never started.
+    pub took: Duration,
+}
+
+/// One question waiting for its turn.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A claimed order's attempt.
+    Claimed(Question),
+    /// A person's question.
+    Now(QuestionNow),
+}
+
+/// A question of the API: nobody's attempt, no claim.
+#[derive(Debug)]
+pub(super) struct QuestionNow {
+    pub(super) key: OrderKey,
+    pub(super) query: Option<Box<str>>,
+    /// Monotonic milliseconds at which the caller gives up.
+    pub(super) until: Millis,
+    pub(super) caller: oneshot::Sender<AnswerNow>,
+}
+
+impl Job {
+    /// Monotonic milliseconds from which it must not start any more.
+    pub(super) fn start_before(&self) -> Millis {
+        match self {
+            Self::Claimed(question) => question.start_before,
+            Self::Now(question) => question.until,
+        }
+    }
+
+    /// Whether anybody still wants it, at `now`.
+    pub(super) fn may_start(&self, now: Millis) -> bool {
+        let wanted = match self {
+            Self::Claimed(question) => question.asker.standing.stands(),
+            Self::Now(question) => !question.caller.is_closed(),
+        };
+        wanted && now < self.start_before()
+    }
+
+    /// What the request says, with the deadline that this job has at `now`.
+    pub(super) fn subject(&self, timeout: Duration, now: Millis) -> Subject<'_> {
+        let timeout = timeout.as_millis() as Millis;
+        match self {
+            Self::Claimed(question) => Subject {
+                req_no: &question.key.req_no,
+                query: question.query.as_deref(),
+                traceparent: question.traceparent.as_deref(),
+                attempt: question.attempt,
+                deadline_ms: timeout,
+            },
+            Self::Now(question) => Subject {
+                req_no: &question.key.req_no,
+                query: question.query.as_deref(),
+                traceparent: None,
+                attempt: 0,
+                deadline_ms: timeout.min(question.until.saturating_sub(now)),
+            },
+        }
+    }
+
+    /// Hands back an answer that the owner did not give.
+    pub(super) fn refuse(self, answer: Answer) {
+        self.answer(answer, &[], None, Duration::ZERO);
+    }
+
+    /// Hands back what came of it; `body` is where a caller's `data` is taken from.
+    pub(super) fn answer(
+        self,
+        answer: Answer,
+        body: &[u8],
+        started: Option<Millis>,
+        took: Duration,
+    ) {
+        match self {
+            Self::Claimed(question) => question.asker.answer(answer, started, took),
+            Self::Now(question) => {
+                let data = data(&answer, body);
+                let answer = AnswerNow { answer, data, took };
+                if question.caller.send(answer).is_err() {
+                    tracing::debug!("the caller did not wait for its answer");
+                }
+            }
+        }
+    }
+}
+
+impl Asker {
+    fn answer(self, answer: Answer, started: Option<Millis>, took: Duration) {
+        let answered = Answered {
+            ticket: self.ticket,
+            answer,
+            started,
+            took,
+        };
+        if let Err(error) = self.answers.try_send(answered) {
+            tracing::debug!(%error, "an answer is dropped; the order comes due again");
+        }
+    }
+}
+
+/// An answer for an order that could not be asked about because it was not its turn in time.
+pub(super) fn not_started() -> Answer {
+    Answer::CouldNotAsk {
+        why: CouldNotAsk::NotStarted,
+        retry_after: None,
+    }
+}
+
+/// The `data` of an answer that kept to the contract.
+fn data(answer: &Answer, body: &[u8]) -> Option<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct Carrier {
+        data: Option<Box<RawValue>>,
+    }
+    match answer {
+        Answer::CouldNotAsk { .. } | Answer::Unknown { violation: Some(_) } => None,
+        Answer::Terminal { .. } | Answer::InProgress | Answer::Unknown { violation: None } => {
+            serde_json::from_slice::<Carrier>(body).ok()?.data
+        }
+    }
+}
+
+impl std::fmt::Debug for AnswerNow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnswerNow")
+            .field("answer", &self.answer)
+            .field("took", &self.took)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,395 @@
+//! The engine against scripted owners: turns, caps, pauses, and that nothing is asked which must not
+//! be. Waits are for events; the only durations are deadlines that the engine itself was given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use settled::clock::Clock;
+use settled::config::OrderTypeConfig;
+use settled::dev::bank::{Bank, BankOptions};
+use settled::domain::answer::{Answer, CouldNotAsk};
+use settled::domain::order::{OrderId, ReqNo, TypeId};
+use settled::inquiry::{Answered, Asker, Engine, Question, Standing, Ticket};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ceiling_store::CeilingStore;
+use crate::owner_stub::{Behaviour, OwnerStub};
+use crate::{key, order_type, type_name};
+
+const FAR: u64 = 3_600_000;
+
+#[derive(Debug)]
+struct Generation(AtomicBool);
+
+impl Standing for Generation {
+    fn stands(&self) -> bool {
+        self.0.load(SeqCst)
+    }
+}
+
+struct World {
+    engine: Engine,
+    store: Arc<CeilingStore>,
+    clock: Clock,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    generation: Arc<Generation>,
+    sender: mpsc::Sender<Answered>,
+    answers: mpsc::Receiver<Answered>,
+}
+
+impl World {
+    fn new<const N: usize>(types: [(&str, OrderTypeConfig); N]) -> Self {
+        let clock = Clock::start();
+        let store = Arc::new(CeilingStore::new(clock));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let types: BTreeMap<_, _> = types
+            .into_iter()
+            .map(|(name, config)| (type_name(name), config))
+            .collect();
+        let engine = Engine::new(&types, &store, clock, &tasks, &stop).unwrap();
+        let (sender, answers) = mpsc::channel(10_000);
+        Self {
+            engine,
+            store,
+            clock,
+            tasks,
+            stop,
+            generation: Arc::new(Generation(AtomicBool::new(true))),
+            sender,
+            answers,
+        }
+    }
+
+    fn question(&self, order: &str, claim: u32, start_before: u64) -> Question {
+        Question {
+            key: key(order),
+            query: None,
+            traceparent: None,
+            attempt: 1,
+            start_before,
+            asker: Asker {
+                standing: self.generation.clone(),
+                ticket: Ticket {
+                    generation: 1,
+                    id: OrderId {
+                        type_id: TypeId(0),
+                        req_no: ReqNo::new("TX").unwrap(),
+                    },
+                    claim,
+                },
+                answers: self.sender.clone(),
+            },
+        }
+    }
+
+    fn ask(&self, order: &str, claim: u32) {
+        self.engine.ask(self.question(order, claim, FAR));
+    }
+
+    async fn answer(&mut self) -> Answered {
+        self.answers.recv().await.unwrap()
+    }
+}
+
+fn not_started() -> Answer {
+    Answer::CouldNotAsk {
+        why: CouldNotAsk::NotStarted,
+        retry_after: None,
+    }
+}
+
+async fn bank(clock: Clock) -> Bank {
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let bank = Bank::start(listen, BankOptions::default(), clock, &tasks, stop);
+    bank.await.unwrap()
+}
+
+async fn bank_url() -> (Bank, String) {
+    let bank = bank(Clock::start()).await;
+    let url = format!("http://{}/orders/query", bank.local_addr());
+    (bank, url)
+}
+
+#[tokio::test]
+async fn an_answer_comes_back_with_its_ticket_and_its_start() {
+    let (_bank, url) = bank_url().await;
+    let mut world = World::new([("transfer", order_type(url))]);
+    world.ask("transfer/TX1", 7);
+    let answered = world.answer().await;
+    assert_eq!(answered.answer, Answer::InProgress);
+    assert_eq!(answered.ticket.claim, 7);
+    assert!(answered.started.is_some());
+    assert!(!answered.took.is_zero());
+}
+
+#[tokio::test]
+async fn a_type_that_hangs_does_not_delay_another() {
+    let (_bank, url) = bank_url().await;
+    let silent = OwnerStub::start(Behaviour::Hangs).await;
+    let mut slow = order_type(silent.url());
+    slow.ceiling.in_flight = 2;
+    let mut world = World::new([("slow", slow), ("transfer", order_type(url))]);
+    for claim in 0..200 {
+        world.ask(&format!("slow/TX{claim}"), 10_000 + claim);
+    }
+    silent.wait_for_requests(2).await;
+    for claim in 0..200 {
+        world.ask(&format!("transfer/TX{claim}"), claim);
+    }
+    for _ in 0..200 {
+        assert!(world.answer().await.ticket.claim < 10_000);
+    }
+    assert_eq!(silent.requests(), 2, "the cap in flight holds");
+    assert_eq!(world.engine.permits(&type_name("slow")), 0);
+    assert_ne!(world.engine.permits(&type_name("transfer")), 0);
+}
+
+#[tokio::test]
+async fn no_question_starts_before_its_slot() {
+    let (_bank, url) = bank_url().await;
+    let mut config = order_type(url);
+    config.ceiling.questions_per_second = 500.0;
+    let mut world = World::new([("transfer", config)]);
+    for claim in 0..120 {
+        world.ask(&format!("transfer/TX{claim}"), claim);
+    }
+    let mut started = Vec::new();
+    for _ in 0..120 {
+        started.push(world.answer().await.started.unwrap());
+    }
+    started.sort_unstable();
+    let granted = world.store.granted_us();
+    for (started, slot) in started.iter().zip(granted) {
+        assert!(*started >= slot / 1000, "{started} ms before {slot} us");
+    }
+}
+
+#[tokio::test]
+async fn without_the_store_nothing_is_asked_and_questions_come_back_when_their_time_is_over() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let mut world = World::new([("transfer", order_type(owner.url()))]);
+    world.store.go_down();
+    let soon = world.clock.monotonic() + 60;
+    for claim in 0..3 {
+        let question = world.question(&format!("transfer/TX{claim}"), claim, soon);
+        world.engine.ask(question);
+    }
+    for _ in 0..3 {
+        let answered = world.answer().await;
+        assert_eq!(answered.answer, not_started());
+        assert_eq!(answered.started, None);
+    }
+    assert!(world.clock.monotonic() >= soon);
+    assert_eq!(owner.connections(), 0);
+}
+
+#[tokio::test]
+async fn nothing_of_a_revoked_generation_is_asked() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let mut world = World::new([("transfer", order_type(owner.url()))]);
+    world.generation.0.store(false, SeqCst);
+    world.ask("transfer/TX1", 1);
+    assert_eq!(world.answer().await.answer, not_started());
+    assert_eq!(owner.connections(), 0);
+    assert!(
+        world.store.granted_us().is_empty(),
+        "no start time was spent"
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_queue_comes_back_at_once() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let mut config = order_type(owner.url());
+    config.ceiling.questions_per_second = 1.0;
+    let mut world = World::new([("transfer", config)]);
+    // The dispatcher does not run between these lines: the test's thread is the only one.
+    for claim in 0..257 {
+        world.ask(&format!("transfer/TX{claim}"), claim);
+    }
+    let answered = world.answers.try_recv().unwrap();
+    assert_eq!(
+        (answered.ticket.claim, answered.answer),
+        (256, not_started())
+    );
+    assert!(world.answers.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_order_type_that_is_not_configured_is_not_asked() {
+    let mut world = World::new([]);
+    world.ask("transfer/TX1", 1);
+    assert_eq!(world.answer().await.answer, not_started());
+    assert_eq!(world.engine.permits(&type_name("transfer")), 0);
+    let now = world
+        .engine
+        .ask_now(key("transfer/TX1"), None, Duration::from_mins(1));
+    assert_eq!(now.await.answer, not_started());
+}
+
+#[tokio::test]
+async fn permits_are_the_budget_less_what_the_shards_hold() {
+    let mut config = order_type("http://127.0.0.1:1/q");
+    config.ceiling.questions_per_second = 100.0;
+    let world = World::new([("transfer", config)]);
+    let name = type_name("transfer");
+    assert_eq!(world.engine.permits(&name), 125 + 64);
+    world.engine.report_claimed(0, &name, 100);
+    world.engine.report_claimed(15, &name, 60);
+    assert_eq!(world.engine.permits(&name), 29);
+    world.engine.report_claimed(0, &name, 0);
+    assert_eq!(world.engine.permits(&name), 129);
+}
+
+#[tokio::test]
+async fn a_caller_of_the_api_gets_the_owners_data_and_no_log_does() {
+    let body = br#"{"status":"3","reqNO":"TX1","data":{"card":"4242"}}"#;
+    let owner = OwnerStub::answering("200 OK", "", body).await;
+    let world = World::new([("transfer", order_type(owner.url()))]);
+    let now = world
+        .engine
+        .ask_now(key("transfer/TX1"), None, Duration::from_mins(1))
+        .await;
+    assert_eq!(now.answer, Answer::InProgress);
+    assert_eq!(now.data.as_ref().unwrap().get(), r#"{"card":"4242"}"#);
+    assert!(!format!("{now:?}").contains("4242"));
+}
+
+#[tokio::test]
+async fn a_caller_of_the_api_is_told_at_its_deadline_that_the_owner_is_silent() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let world = World::new([("transfer", order_type(owner.url()))]);
+    let now = world
+        .engine
+        .ask_now(key("transfer/TX1"), None, Duration::from_millis(500))
+        .await;
+    let timed_out = Answer::CouldNotAsk {
+        why: CouldNotAsk::TimedOut,
+        retry_after: None,
+    };
+    assert_eq!(now.answer, timed_out);
+    assert_eq!(owner.requests(), 1);
+}
+
+#[tokio::test]
+async fn people_and_shards_take_turns() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let mut config = order_type(owner.url());
+    config.ceiling.in_flight = 4;
+    let mut world = World::new([("transfer", config)]);
+    for claim in 0..100 {
+        world.ask(&format!("transfer/TX{claim}"), claim);
+    }
+    let (told, mut people) = mpsc::channel(100);
+    for n in 0..100 {
+        let (engine, told) = (world.engine.clone(), told.clone());
+        world.tasks.spawn(async move {
+            let key = key(&format!("transfer/NOW{n}"));
+            let now = engine.ask_now(key, None, Duration::from_mins(1)).await;
+            told.send(now.answer).await.unwrap();
+        });
+    }
+    // The owner's silence keeps the four that started.
+    owner.wait_for_requests(4).await;
+    assert_eq!(world.engine.permits(&type_name("transfer")), 0);
+    world.stop.cancel();
+    let mut unasked = [0, 0];
+    while unasked[0] + unasked[1] < 196 {
+        let (side, answer) = tokio::select! {
+            answered = world.answers.recv() => (0, answered.unwrap().answer),
+            answer = people.recv() => (1, answer.unwrap()),
+        };
+        assert_eq!(answer, not_started());
+        unasked[side] += 1;
+    }
+    assert_eq!(unasked, [98, 98], "two shards' and two people's were asked");
+}
+
+#[tokio::test]
+async fn an_owner_that_says_later_is_obeyed_by_the_whole_type() {
+    let owner = OwnerStub::answering("429 Slow down", "retry-after: 30\r\n", b"").await;
+    let mut world = World::new([("transfer", order_type(owner.url()))]);
+    world.ask("transfer/TX1", 1);
+    let first = world.answer().await;
+    assert!(first.started.is_some());
+    assert_eq!(world.engine.permits(&type_name("transfer")), 0);
+    world.ask("transfer/TX2", 2);
+    let second = world.answer().await;
+    assert_eq!(second.started, None);
+    assert!(matches!(
+        second.answer,
+        Answer::CouldNotAsk {
+            why: CouldNotAsk::TooManyRequests,
+            retry_after: Some(1..=30_000)
+        }
+    ));
+    assert_eq!(owner.requests(), 1);
+}
+
+#[tokio::test]
+async fn an_order_that_lacks_a_field_of_the_template_is_not_asked_about() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let url = format!("{}?bank={{query.bank}}", owner.url());
+    let mut world = World::new([("transfer", order_type(url))]);
+    world.ask("transfer/TX1", 1);
+    let answered = world.answer().await;
+    let configuration = Answer::CouldNotAsk {
+        why: CouldNotAsk::Configuration,
+        retry_after: None,
+    };
+    assert_eq!((answered.answer, answered.started), (configuration, None));
+    assert_eq!(owner.connections(), 0);
+}
+
+#[tokio::test]
+async fn at_the_stop_what_waits_comes_back_and_what_was_asked_is_waited_for() {
+    let owner = OwnerStub::start(Behaviour::Hangs).await;
+    let mut config = order_type(owner.url());
+    config.ceiling.in_flight = 1;
+    config.query.timeout = Duration::from_millis(100);
+    let mut world = World::new([("transfer", config)]);
+    for claim in 0..10 {
+        world.ask(&format!("transfer/TX{claim}"), claim);
+    }
+    owner.wait_for_requests(1).await;
+    world.stop.cancel();
+    world.tasks.close();
+    world.tasks.wait().await;
+    let mut answers = Vec::new();
+    while let Ok(answered) = world.answers.try_recv() {
+        answers.push(answered);
+    }
+    assert_eq!(answers.len(), 10);
+    let asked = answers.iter().filter(|a| a.started.is_some()).count();
+    assert_eq!(asked, 1);
+    world.ask("transfer/TX99", 99);
+    assert_eq!(world.answer().await.answer, not_started());
+}
+
+#[tokio::test]
+async fn an_engine_refuses_what_it_could_never_ask_with_the_key_of_the_mistake() {
+    let refuse = |config: OrderTypeConfig| {
+        let clock = Clock::start();
+        let store = Arc::new(CeilingStore::new(clock));
+        let types = BTreeMap::from([(type_name("pay"), config)]);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let error = Engine::new(&types, &store, clock, &tasks, &stop).unwrap_err();
+        assert!(tasks.is_empty(), "nothing was started");
+        error.to_string()
+    };
+    let line = refuse(order_type("http://{query.host}/q"));
+    assert!(line.starts_with("order_types.pay.query.url: "), "{line}");
+    for (per_second, in_flight) in [(0.0, 1), (f64::NAN, 1), (-1.0, 1), (1e9, 1), (1.0, 0)] {
+        let mut config = order_type("http://127.0.0.1/q");
+        config.ceiling.questions_per_second = per_second;
+        config.ceiling.in_flight = in_flight;
+        let line = refuse(config);
+        assert!(line.starts_with("order_types.pay.ceiling: "), "{line}");
+    }
+}
