@@ -1,9 +1,11 @@
 //! `settled` brings every in-progress order to a settled state.
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod domain;
 pub mod inquiry;
 pub mod kafka;
+pub mod metrics;
 pub mod store;

@@ -1,0 +1,90 @@
+//! `POST /v1/orders`: an event with status 3 or 4, for those without a Kafka client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::orders::Orders;
+use super::refusal::Refusal;
+use crate::domain::event::{self, decode};
+
+/// The largest body in bytes; an event is 2 KiB at most, this leaves room to say so politely.
+const MAX_BODY: usize = 64 * 1024;
+
+/// A body of this size takes milliseconds; who drips it holds a connection for nothing.
+const BODY_WAIT: Duration = Duration::from_secs(10);
+
+pub(super) async fn publish(
+    State(orders): State<Arc<Orders>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, Refusal> {
+    let value = read(body).await?;
+    let event = decode(&value)?;
+    orders.deadline(&event.key.order_type)?;
+    if !matches!(event.body, event::Body::Pending { .. }) {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "not-here",
+            "only status 3 and 4 are taken here; publish 1 and 2 to the topic of order events, \
+             give commands on the admin listener",
+        ));
+    }
+    let traceparent = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .filter(|value| value.len() <= 128)
+        .map(Box::from);
+    let key = event.key;
+    let at = orders
+        .append(key.clone(), value, traceparent)
+        .await
+        .map_err(|error| {
+            tracing::warn!(%error, "an event of the API was not acknowledged");
+            Refusal::unavailable(
+                "kafka-unavailable",
+                "the broker did not acknowledge the event; sending it again is harmless",
+            )
+        })?;
+    let receipt = json!({
+        "v": 1,
+        "type": key.order_type.as_str(),
+        "reqNO": key.req_no.as_str(),
+        "partition": at.partition,
+        "offset": at.offset,
+    });
+    Ok((StatusCode::ACCEPTED, Json(receipt)))
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+    let read = timeout(BODY_WAIT, to_bytes(body, MAX_BODY)).await;
+    let read = read.map_err(|_| {
+        let message = format!("the body was not complete after {} s", BODY_WAIT.as_secs());
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
+    })?;
+    match read {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) if too_large(&error) => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            format!("a body is at most {MAX_BODY} bytes"),
+        )),
+        Err(error) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "bad-body",
+            error.to_string(),
+        )),
+    }
+}
+
+fn too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
+}

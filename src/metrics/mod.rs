@@ -1,0 +1,252 @@
+//! What the process measures, for Prometheus. One value is made by `app` and handed to everybody;
+//! each call is a few atomic additions. Labels come from closed sets and configured order types only.
+
+mod family;
+pub mod label;
+mod order_type;
+mod shard;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
+
+use crate::clock::Clock;
+use crate::domain::event::Reason;
+use crate::domain::order::{Millis, TypeName};
+use crate::kafka::Log;
+use family::{Families, Series};
+use label::{
+    Alarm, DeadLetterReason, EventOutcome, Label, PauseReason, Phase, RecoveryCause, ResultKind,
+    StallReason,
+};
+pub use order_type::TypeMetrics;
+pub use shard::{ShardMetrics, ShardState, TypeGauges, ViewGauges};
+
+/// The label of every order type that is not configured.
+const OTHER: &str = "other";
+
+/// All metrics of one process, with a registry of its own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    clock: Clock,
+    families: Families,
+    types: BTreeMap<TypeName, Arc<TypeMetrics>>,
+    other: Arc<TypeMetrics>,
+    events: Series<EventOutcome, IntCounter>,
+    results: Series<ResultKind, IntCounter>,
+    dead_letters: Series<DeadLetterReason, IntCounter>,
+    recoveries: Series<RecoveryCause, IntCounter>,
+    alarms: Series<Alarm, IntCounter>,
+    shards: Series<Phase, IntGauge>,
+    intake_paused: Series<PauseReason, IntGauge>,
+    stalled: Series<StallReason, IntGauge>,
+    view_lag: Series<Log, IntGauge>,
+    board: Arc<shard::Board>,
+}
+
+impl Metrics {
+    /// Registers every metric; `types` are the configured order types.
+    ///
+    /// # Errors
+    /// Only a fault of the list of families, which a test would find.
+    pub fn new<'a>(
+        clock: Clock,
+        types: impl IntoIterator<Item = &'a TypeName>,
+    ) -> prometheus::Result<Arc<Self>> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        families
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        Ok(Arc::new(Self {
+            types: types
+                .into_iter()
+                .map(|name| {
+                    let metrics = TypeMetrics::new(&families, name.as_str());
+                    (name.clone(), Arc::new(metrics))
+                })
+                .collect(),
+            other: Arc::new(TypeMetrics::new(&families, OTHER)),
+            events: counters(&families.events),
+            results: Series::new(|kind: ResultKind| {
+                let (outcome, status) = kind.text().split_once('/').unwrap_or((kind.text(), ""));
+                families.results.with_label_values(&[outcome, status])
+            }),
+            dead_letters: counters(&families.dead_letters),
+            recoveries: counters(&families.recoveries),
+            alarms: counters(&families.alarms),
+            shards: gauges(&families.shards),
+            intake_paused: gauges(&families.intake_paused),
+            stalled: gauges(&families.stalled_shards),
+            view_lag: gauges(&families.view_lag),
+            board: Arc::default(),
+            registry,
+            clock,
+            families,
+        }))
+    }
+
+    /// The metrics of one order type, to be kept by who observes often; a type that is not configured
+    /// shares the label `other`.
+    pub fn order_type(&self, name: &TypeName) -> &Arc<TypeMetrics> {
+        self.types.get(name).unwrap_or(&self.other)
+    }
+
+    /// A record of `order-events` had its effect.
+    pub fn event(&self, outcome: EventOutcome) {
+        self.events.of(outcome).inc();
+    }
+
+    /// A result was read back from `order-results` and folded for the first time by this worker.
+    pub fn result(&self, kind: ResultKind) {
+        self.results.of(kind).inc();
+    }
+
+    /// A dead letter was acknowledged.
+    pub fn dead_letter(&self, reason: Reason) {
+        self.dead_letters.of(reason.into()).inc();
+    }
+
+    /// A transaction of `order-results` was committed.
+    pub fn commit(&self, took: Duration) {
+        self.families.commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// A recovery began.
+    pub fn recovery_began(&self, cause: RecoveryCause) {
+        self.recoveries.of(cause).inc();
+    }
+
+    /// A recovery opened its shard's timer.
+    pub fn recovered(&self, took: Duration) {
+        self.families.recovery_duration.observe(took.as_secs_f64());
+    }
+
+    /// The sweep put records back into a bucket.
+    pub fn swept(&self, records: u64) {
+        self.families.swept.inc_by(records);
+    }
+
+    /// A human should look at something.
+    pub fn alarm(&self, kind: Alarm) {
+        self.alarms.of(kind).inc();
+    }
+
+    /// A new generation of a shard; its numbers leave the page when the handle is dropped.
+    pub fn shard(&self, shard: u16) -> ShardMetrics {
+        self.board.shard(shard)
+    }
+
+    /// What each shard of this worker last said, for readiness.
+    pub fn shards(&self) -> Vec<(u16, ShardState)> {
+        self.board.states()
+    }
+
+    /// The metrics page in Prometheus' text format, version 0.0.4.
+    ///
+    /// # Errors
+    /// As the encoder's: a family without a metric.
+    pub fn page(&self) -> prometheus::Result<String> {
+        self.gather_shards(self.clock.wall(), self.clock.monotonic());
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Sums up what the shards said. `wall` judges ages of orders, `monotonic` those of ticks.
+    fn gather_shards(&self, wall: Millis, monotonic: Millis) {
+        let states = self.board.states();
+        self.families.shards_owned.set(gauge(states.len() as u64));
+        for &phase in Phase::ALL {
+            let count = states.iter().filter(|(_, s)| s.phase == phase).count();
+            self.shards.of(phase).set(gauge(count as u64));
+        }
+        for &reason in StallReason::ALL {
+            let stalled = |s: &ShardState| s.stalled == Some(reason);
+            let count = states.iter().filter(|(_, s)| stalled(s)).count();
+            self.stalled.of(reason).set(gauge(count as u64));
+        }
+        for &reason in PauseReason::ALL {
+            let paused = |s: &ShardState| s.paused[reason.index()];
+            let count = states.iter().filter(|(_, s)| paused(s)).count();
+            self.intake_paused.of(reason).set(gauge(count as u64));
+        }
+        let tick_age = states
+            .iter()
+            .filter(|(_, s)| s.phase == Phase::Open)
+            .filter_map(|(_, s)| s.ticked)
+            .map(|ticked| monotonic.saturating_sub(ticked));
+        self.families
+            .tick_age
+            .set(seconds(tick_age.max().unwrap_or(0)));
+        for &log in Log::ALL {
+            let lag: u64 = states.iter().map(|(_, s)| s.lag[log.index()]).sum();
+            self.view_lag.of(log).set(gauge(lag));
+            let headroom = states.iter().filter_map(|(_, s)| s.headroom[log.index()]);
+            match headroom.min() {
+                Some(least) => self
+                    .families
+                    .retention_headroom
+                    .with_label_values(&[log.text()])
+                    .set(least.as_secs_f64()),
+                // A 0 would raise the alarm where nothing is known. An error says «was not there».
+                None => drop(
+                    self.families
+                        .retention_headroom
+                        .remove_label_values(&[log.text()]),
+                ),
+            }
+        }
+        self.gather_types(&states, wall);
+    }
+
+    fn gather_types(&self, states: &[(u16, ShardState)], wall: Millis) {
+        let mut sums: BTreeMap<&str, TypeGauges> = BTreeMap::new();
+        for (name, gauges) in states.iter().flat_map(|(_, state)| &state.view.types) {
+            let label = match self.types.get_key_value(name) {
+                Some((name, _)) => name.as_str(),
+                None => OTHER,
+            };
+            let sum = sums.entry(label).or_default();
+            sum.pending += gauges.pending;
+            sum.exhausted += gauges.exhausted;
+            sum.oldest_first_seen = earlier(sum.oldest_first_seen, gauges.oldest_first_seen);
+            sum.overdue_since = earlier(sum.overdue_since, gauges.overdue_since);
+        }
+        let configured = self.types.iter().map(|(name, m)| (name.as_str(), m));
+        for (label, metrics) in configured.chain([(OTHER, &self.other)]) {
+            let sum = sums.get(label).copied().unwrap_or_default();
+            let age = |since: Option<Millis>| seconds(since.map_or(0, |t| wall.saturating_sub(t)));
+            metrics.pending.set(gauge(sum.pending));
+            metrics.exhausted.set(gauge(sum.exhausted));
+            metrics.oldest_pending_age.set(age(sum.oldest_first_seen));
+            metrics.oldest_overdue_age.set(age(sum.overdue_since));
+        }
+    }
+}
+
+fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    one.into_iter().chain(other).min()
+}
+
+/// Prometheus' integer gauges are signed.
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn seconds(millis: Millis) -> f64 {
+    millis as f64 / 1000.0
+}
+
+fn counters<L: Label>(family: &prometheus::IntCounterVec) -> Series<L, IntCounter> {
+    Series::new(|label: L| family.with_label_values(&[label.text()]))
+}
+
+fn gauges<L: Label>(family: &prometheus::IntGaugeVec) -> Series<L, IntGauge> {
+    Series::new(|label: L| family.with_label_values(&[label.text()]))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! The metrics of one order type, resolved once so that an observation costs no label look-up.
+
+use std::time::Duration;
+
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+
+use super::family::{Families, Series};
+use super::label::{Asked, Label};
+
+/// The metrics of one order type; got once from [`Metrics::order_type`](super::Metrics::order_type).
+#[derive(Debug)]
+pub struct TypeMetrics {
+    questions: Series<Asked, IntCounter>,
+    question_duration: Histogram,
+    lateness: Histogram,
+    pub(super) pending: IntGauge,
+    pub(super) exhausted: IntGauge,
+    pub(super) oldest_pending_age: Gauge,
+    pub(super) oldest_overdue_age: Gauge,
+}
+
+impl TypeMetrics {
+    pub(super) fn new(families: &Families, name: &str) -> Self {
+        let one = [name];
+        Self {
+            questions: Series::new(|answer: Asked| {
+                families.questions.with_label_values(&[name, answer.text()])
+            }),
+            question_duration: families.question_duration.with_label_values(&one),
+            lateness: families.lateness.with_label_values(&one),
+            pending: families.pending.with_label_values(&one),
+            exhausted: families.exhausted.with_label_values(&one),
+            oldest_pending_age: families.oldest_pending_age.with_label_values(&one),
+            oldest_overdue_age: families.oldest_overdue_age.with_label_values(&one),
+        }
+    }
+
+    /// A question came to its end after `took`. One that never started is counted without a duration.
+    pub fn question(&self, answer: Asked, took: Option<Duration>) {
+        self.questions.of(answer).inc();
+        if let Some(took) = took {
+            self.question_duration.observe(took.as_secs_f64());
+        }
+    }
+
+    /// A question of the timer started this long after its order was due.
+    pub fn lateness(&self, late: Duration) {
+        self.lateness.observe(late.as_secs_f64());
+    }
+}
