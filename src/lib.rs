@@ -8,4 +8,5 @@ pub mod domain;
 pub mod inquiry;
 pub mod kafka;
 pub mod metrics;
+pub mod shard;
 pub mod store;

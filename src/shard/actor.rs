@@ -1,0 +1,268 @@
+//! Drives one shard: hands the core what happened, carries its commands out, in order. It decides
+//! nothing. Store calls, commits and look-ups run beside it; their answers come back as inputs tagged
+//! with the generation that asked.
+
+mod carry;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::core::input::{Heard, Input, Output};
+use super::core::plan::Plan;
+use super::core::{Core, Phase};
+use super::letters::Letters;
+use super::report::{Reporter, gauges};
+use super::{Ownership, Ports};
+use crate::inquiry::{Answered, Ticket};
+use crate::kafka::feed::Batch;
+use crate::kafka::publisher::Publisher;
+use crate::kafka::{EventRecord, Log, ResultRecord};
+use crate::metrics::ShardMetrics;
+use crate::metrics::label::{Label, PauseReason, Phase as Doing};
+use crate::store::Store;
+
+/// Answers under way: more than any ceiling lets be open at a time.
+const ANSWERS: usize = 16_384;
+/// Answers taken in one turn.
+const ANSWERS_TURN: usize = 500;
+
+type Pending = Pin<Box<dyn Future<Output = (u64, Done)> + Send>>;
+
+/// What a call beside the actor came to.
+enum Done {
+    Input(Input),
+    Opened(Result<Publisher, String>),
+    Published(Result<Publisher, String>),
+    Told,
+}
+
+/// One assignment of one shard.
+pub struct Shard<S> {
+    ports: Arc<Ports<S>>,
+    plan: Plan,
+    core: Core,
+    ownership: Ownership,
+    gauges: ShardMetrics,
+    letters: Letters,
+    /// Absent while it publishes.
+    publisher: Option<Publisher>,
+    pending: FuturesUnordered<Pending>,
+    events: Option<mpsc::Receiver<Batch<EventRecord>>>,
+    results: Option<mpsc::Receiver<Batch<ResultRecord>>>,
+    answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
+    out: Output,
+    told: Told,
+}
+
+/// What was last told, so that only changes are.
+#[derive(Default)]
+struct Told {
+    phase: Option<Phase>,
+    paused: Option<PauseReason>,
+    claimed: Vec<u32>,
+}
+
+impl<S: Store> Shard<S> {
+    /// A shard that was just assigned. Its generations count on from `generation`.
+    pub fn new(ports: Arc<Ports<S>>, plan: Plan, generation: u64, ownership: Ownership) -> Self {
+        let gauges = ports.metrics.shard(plan.shard);
+        let letters = Letters::new(ports.producer.clone(), plan.shard);
+        let claimed = plan.types.len();
+        Self {
+            core: Core::new(plan.clone(), generation),
+            ports,
+            plan,
+            ownership,
+            gauges,
+            letters,
+            publisher: None,
+            pending: FuturesUnordered::new(),
+            events: None,
+            results: None,
+            answers: mpsc::channel(ANSWERS),
+            out: Output::default(),
+            told: Told {
+                claimed: vec![0; claimed],
+                ..Told::default()
+            },
+        }
+    }
+
+    /// Lives until `stop`. What is under way then is left to the next owner's recovery: nothing is
+    /// lost by cancelling this future at any point.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.step(self.core.generation(), Input::Assigned);
+        let mut answered = Vec::with_capacity(ANSWERS_TURN);
+        loop {
+            self.turn();
+            let wake = Duration::from_micros(self.sleep_us());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some((generation, done)) = self.pending.next() => self.done(generation, done),
+                Some(batch) = receive(&mut self.results) => {
+                    self.step(batch.generation, Input::Results(batch.records, batch.position));
+                }
+                _ = self.answers.1.recv_many(&mut answered, ANSWERS_TURN) => {
+                    for Answered { ticket: Ticket { generation, id, claim }, answer, started, .. } in answered.drain(..) {
+                        self.step(generation, Input::Answered(Heard { id, claim, answer, started }));
+                    }
+                }
+                Some(delivered) = self.letters.delivered() => {
+                    let (generation, offset) = (delivered.ticket.generation, delivered.ticket.offset);
+                    self.step(generation, Input::Acknowledged(offset, delivered.outcome.map_err(|error| error.to_string())));
+                }
+                Some(batch) = receive(&mut self.events), if self.core.wants_events() => {
+                    self.step(batch.generation, Input::Events(batch.records, batch.position));
+                }
+                () = tokio::time::sleep(wake) => {}
+            }
+        }
+        self.step(self.core.generation(), Input::Revoked);
+        self.turn();
+    }
+
+    /// Time passes, what arrived together is sent together, commands are carried out until none is left.
+    fn turn(&mut self) {
+        for (i, known) in self.plan.types.iter().enumerate() {
+            self.core.permit(i, self.ports.engine.permits(&known.name));
+        }
+        self.step(self.core.generation(), Input::Tick);
+        loop {
+            self.core.flush(&mut self.out);
+            for command in std::mem::take(&mut self.out.commands) {
+                self.carry_out(command);
+            }
+            if let Err(error) = self.letters.send() {
+                let first = self.letters.next_offset();
+                self.step(
+                    self.core.generation(),
+                    Input::Acknowledged(first, Err(error.to_string())),
+                );
+            }
+            if self.out.commands.is_empty() {
+                break;
+            }
+        }
+        self.tell();
+    }
+
+    fn step(&mut self, generation: u64, input: Input) {
+        self.core.step(
+            self.ports.clock.monotonic(),
+            generation,
+            input,
+            &mut self.out,
+        );
+        self.ownership.enter(self.core.generation());
+        self.letters.enter(self.core.generation());
+    }
+
+    fn done(&mut self, generation: u64, done: Done) {
+        let (publisher, input): (_, fn(_) -> Input) = match done {
+            Done::Told => return,
+            Done::Input(input) => {
+                self.gauge(&input);
+                return self.step(generation, input);
+            }
+            Done::Opened(publisher) => (publisher, Input::Fenced),
+            Done::Published(publisher) => (publisher, Input::Published),
+        };
+        let outcome = publisher.map(|publisher| {
+            if generation == self.core.generation() {
+                self.publisher = Some(publisher);
+            }
+        });
+        self.step(generation, input(outcome));
+    }
+
+    /// What gauges are made of passes through here anyway.
+    fn gauge(&self, input: &Input) {
+        match input {
+            Input::Surveyed(Ok(survey)) => {
+                self.gauges
+                    .set_view(gauges(survey, &self.plan, self.core.shard_time()));
+            }
+            Input::Ends(Ok(ends)) => {
+                if let Some((e, r)) = self.core.folded() {
+                    self.gauges
+                        .set_lag(Log::Events, ends.events.high.saturating_sub(e));
+                    self.gauges
+                        .set_lag(Log::Results, ends.results.high.saturating_sub(r));
+                }
+                if let Some(retention) = self.ports.events_retention {
+                    let waits = self.core.oldest_unfolded().map_or(0, |appended| {
+                        self.ports.clock.wall().saturating_sub(appended)
+                    });
+                    let headroom = retention.saturating_sub(Duration::from_millis(waits));
+                    self.gauges.set_headroom(Log::Events, headroom);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Until the core wants to be woken; a second at most, so that the tick's age proves life.
+    fn sleep_us(&self) -> u64 {
+        let wake_us = self.core.next_wakeup().saturating_mul(1000);
+        wake_us
+            .saturating_sub(self.ports.clock.monotonic_us())
+            .min(1_000_000)
+    }
+
+    /// Tells logs, metrics and the engine's budget how things stand.
+    fn tell(&mut self) {
+        let reporter = Reporter {
+            shard: self.plan.shard,
+            plan: &self.plan,
+            metrics: &self.ports.metrics,
+            gauges: &self.gauges,
+        };
+        for note in self.out.notes.drain(..) {
+            reporter.tell(note);
+        }
+        self.gauges.tick(self.ports.clock.monotonic());
+        let phase = self.core.phase();
+        if self.told.phase != Some(phase) {
+            self.told.phase = Some(phase);
+            match phase {
+                Phase::Open => self.gauges.set_phase(Doing::Open),
+                Phase::Idle => self.gauges.set_phase(Doing::Assigned),
+                // A stall that was told stays told while the shard rests.
+                Phase::Resting(_) => {}
+                _ => self.gauges.set_phase(Doing::Recovering),
+            }
+        }
+        let paused = self.core.paused();
+        if self.told.paused != paused {
+            for reason in PauseReason::ALL {
+                self.gauges.set_paused(*reason, paused == Some(*reason));
+            }
+            self.told.paused = paused;
+        }
+        for (i, known) in self.plan.types.iter().enumerate() {
+            let claimed = self.core.claimed(i);
+            if self.told.claimed[i] != claimed {
+                self.told.claimed[i] = claimed;
+                self.ports
+                    .engine
+                    .report_claimed(self.plan.shard, &known.name, claimed);
+            }
+        }
+    }
+}
+
+/// The next batch; never, when nothing is read or the reader has ended.
+async fn receive<T>(batches: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match batches {
+        Some(batches) => batches.recv().await,
+        None => std::future::pending().await,
+    }
+}

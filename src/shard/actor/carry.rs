@@ -1,0 +1,219 @@
+//! Carries out what the core commands, one function a command.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Done, Shard};
+use crate::domain::order::MarkKey;
+use crate::domain::result::OrderResult;
+use crate::inquiry::{Asker, Question, Ticket};
+use crate::kafka::reader::{Sink, Start};
+use crate::kafka::{Log, Publication};
+use crate::shard::core::input::{Ask, Command, Input, LogEnds};
+use crate::shard::floor;
+use crate::shard::letters::Letter;
+use crate::store::script::{Floor, Token};
+use crate::store::{Acquire, Store, StoreError};
+
+/// Batches of 250 events that wait for the shard; the reader pauses the partition beyond.
+const EVENT_BATCHES: usize = 4;
+/// Results are never held back by anything but memory.
+const RESULT_BATCHES: usize = 64;
+
+impl<S: Store> Shard<S> {
+    pub(super) fn carry_out(&mut self, command: Command) {
+        let shard = self.plan.shard;
+        match command {
+            Command::Acquire(floor) => self.acquire(floor),
+            Command::FindFloor => {
+                let ports = Arc::clone(&self.ports);
+                self.beside(async move {
+                    Done::Input(Input::FloorFound(floor::find(&ports, shard).await))
+                });
+            }
+            Command::Fence => self.fence(),
+            Command::AskEnds => self.ask_ends(),
+            Command::ReadResults(offset) => {
+                let (sink, results) = mpsc::channel(RESULT_BATCHES);
+                self.results = Some(results);
+                self.read(offset, Sink::Results(sink));
+            }
+            Command::ReadEvents(offset) => {
+                let (sink, events) = mpsc::channel(EVENT_BATCHES);
+                self.events = Some(events);
+                self.read(offset, Sink::Events(sink));
+            }
+            Command::Release => self.release(),
+            Command::Run(script) => {
+                let store = Arc::clone(&self.ports.store);
+                self.beside(
+                    async move { Done::Input(Input::Replied(store.run(shard, &script).await)) },
+                );
+            }
+            Command::ReadMeta => {
+                let store = Arc::clone(&self.ports.store);
+                self.beside(async move { Done::Input(Input::MetaRead(store.meta(shard).await)) });
+            }
+            Command::Ask(ask) => self.ask(ask),
+            Command::Publish(results) => self.publish(&results),
+            Command::DeadLetter {
+                offset,
+                appended,
+                refusal,
+                original,
+            } => {
+                self.letters
+                    .push(Letter::dead(shard, offset, appended, refusal, *original));
+            }
+            Command::Forward {
+                offset,
+                original,
+                to,
+            } => self.letters.push(Letter::Forward {
+                original,
+                to,
+                offset,
+            }),
+            Command::Survey => {
+                let store = Arc::clone(&self.ports.store);
+                self.beside(async move { Done::Input(Input::Surveyed(store.survey(shard).await)) });
+            }
+            Command::CommitFloor(floor) => {
+                let floors = self.ports.floors.clone();
+                self.beside(async move {
+                    if let Err(error) = floors.commit(shard, floor).await {
+                        tracing::warn!(shard, %error, "the floor was not committed, the next one will be");
+                    }
+                    Done::Told
+                });
+            }
+            Command::CommitGroup(e) => self.ports.member.commit(&[(shard, e)]),
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        let generation = self.core.generation();
+        self.ports.engine.ask(Question {
+            key: ask.key,
+            query: ask.query,
+            traceparent: ask.traceparent,
+            attempt: ask.attempt,
+            start_before: ask.start_before,
+            asker: Asker {
+                standing: self.ownership.standing(generation),
+                ticket: Ticket {
+                    generation,
+                    id: ask.id,
+                    claim: ask.claim,
+                },
+                answers: self.answers.0.clone(),
+            },
+        });
+    }
+
+    /// Runs a call beside the actor; its answer belongs to the present generation.
+    fn beside(&self, call: impl Future<Output = Done> + Send + 'static) {
+        let generation = self.core.generation();
+        self.pending
+            .push(Box::pin(async move { (generation, call.await) }));
+    }
+
+    fn acquire(&self, floor: Option<Floor>) {
+        let (shard, shards, store) = (
+            self.plan.shard,
+            self.plan.shards,
+            Arc::clone(&self.ports.store),
+        );
+        self.beside(async move {
+            Done::Input(Input::Acquired(match draw() {
+                Ok((token, mark_key)) => {
+                    store
+                        .acquire(Acquire {
+                            shard,
+                            shards,
+                            token,
+                            floor,
+                            mark_key,
+                        })
+                        .await
+                }
+                Err(error) => Err(StoreError::Unavailable(format!("no random token: {error}"))),
+            }))
+        });
+    }
+
+    fn fence(&mut self) {
+        self.publisher = None;
+        let (shard, publishers) = (self.plan.shard, self.ports.publishers.clone());
+        let standing = self.ownership.standing(self.core.generation());
+        self.beside(async move {
+            let opened = publishers
+                .open(shard, Arc::new(move || standing.stands()))
+                .await;
+            Done::Opened(opened.map_err(|error| error.to_string()))
+        });
+    }
+
+    fn ask_ends(&self) {
+        let (shard, asker) = (self.plan.shard, self.ports.ends.clone());
+        self.beside(async move {
+            let both = tokio::try_join!(
+                asker.ends(Log::Events, shard),
+                asker.ends(Log::Results, shard)
+            );
+            let ends = both.map(|(events, results)| LogEnds { events, results });
+            Done::Input(Input::Ends(ends.map_err(|error| error.to_string())))
+        });
+    }
+
+    fn read(&self, offset: u64, sink: Sink) {
+        let (partition, generation) = (self.plan.shard, self.core.generation());
+        self.ports.reader.start(Start {
+            partition,
+            generation,
+            offset,
+            sink,
+        });
+    }
+
+    fn release(&mut self) {
+        for log in [Log::Events, Log::Results] {
+            self.ports
+                .reader
+                .stop(log, self.plan.shard, self.core.generation());
+        }
+        (self.events, self.results, self.publisher) = (None, None, None);
+    }
+
+    fn publish(&mut self, results: &[OrderResult]) {
+        let group = results
+            .iter()
+            .map(|result| Publication {
+                key: result.key.to_string(),
+                value: result.encode(),
+                headers: result.headers(&self.ports.app),
+            })
+            .collect();
+        let Some(publisher) = self.publisher.take() else {
+            return self
+                .beside(async { Done::Published(Err("there is no open publisher".to_owned())) });
+        };
+        self.beside(async move {
+            Done::Published(
+                publisher
+                    .publish(group)
+                    .await
+                    .map_err(|error| error.to_string()),
+            )
+        });
+    }
+}
+
+fn draw() -> Result<(Token, MarkKey), getrandom::Error> {
+    let mut mark_key = [0; 16];
+    getrandom::fill(&mut mark_key)?;
+    // Never 0, which stands for «no owner».
+    Ok((Token(getrandom::u64()? | 1), MarkKey(mark_key)))
+}

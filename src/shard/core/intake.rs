@@ -1,0 +1,357 @@
+//! Events on their way into the view. Each is judged once: dead letter, forward, fold, look-up, or a
+//! place in the gate; its offset is held until it has had its effect.
+
+use std::collections::VecDeque;
+
+use super::gate::Planned;
+use super::input::{Alarm, Command, Note, Output};
+use super::offsets::Offsets;
+use super::{Core, Generation};
+use crate::domain::event::{Body, Event, Reason, Refusal, TerminalEvent};
+use crate::domain::order::{Millis, OrderId, OrderKey, TypeId};
+use crate::domain::result::{OrderResult, Outcome};
+use crate::kafka::EventRecord;
+use crate::metrics::label::{EventOutcome, RecoveryCause as Cause};
+use crate::store::script::Found;
+
+/// Events read but not folded, beyond which no more are read.
+pub(super) const BACKLOG: usize = 2_000;
+
+/// Dead letters and forwards under way, beyond which no more are read.
+pub(super) const LETTERS: usize = 2_000;
+
+/// A pending or requeue event, to be folded.
+#[derive(Clone, Debug)]
+pub(super) struct Unfolded {
+    pub offset: u64,
+    pub id: OrderId,
+    pub event: Event,
+    pub appended: Millis,
+    pub traceparent: Option<Box<str>>,
+}
+
+/// What was read from `order-events` and has had no effect yet.
+#[derive(Clone, Debug)]
+pub(super) struct Intake {
+    pub offsets: Offsets,
+    pub unfolded: VecDeque<Unfolded>,
+    /// Terminal events, to be looked up.
+    pub terminal: VecDeque<(OrderId, EventRecord)>,
+    /// Dead letters and forwards that are not acknowledged.
+    pub letters: usize,
+    /// The end of the log when the recovery asked for it.
+    pub end: u64,
+}
+
+impl Intake {
+    pub fn starting_at(e: u64) -> Self {
+        Self {
+            offsets: Offsets::starting_at(e),
+            unfolded: VecDeque::new(),
+            terminal: VecDeque::new(),
+            letters: 0,
+            end: 0,
+        }
+    }
+
+    /// Whether every event below `end` was folded, looked up or sent away; what comes in meanwhile
+    /// does not count.
+    pub fn judged_below(&self, end: u64) -> bool {
+        let mut terminal = self.terminal.iter().map(|(_, record)| record.offset);
+        self.unfolded.iter().all(|event| event.offset >= end)
+            && terminal.all(|offset| offset >= end)
+    }
+
+    pub fn backlog(&self) -> usize {
+        self.unfolded.len() + self.terminal.len()
+    }
+}
+
+impl Core {
+    pub(super) fn events(&mut self, records: Vec<EventRecord>, position: u64, out: &mut Output) {
+        for record in records {
+            let Some(own) = &mut self.own else { return };
+            // A reader that was started again may bring what it had brought before.
+            if record.offset < own.intake.offsets.position() {
+                continue;
+            }
+            own.intake.offsets.read(record.offset, record.appended);
+            self.judge(record, out);
+        }
+        if let Some(own) = &mut self.own {
+            own.intake.offsets.passed(position);
+        }
+    }
+
+    /// Judges an event that was read, or one that waited for an order in the gate.
+    fn judge(&mut self, record: EventRecord, out: &mut Output) {
+        let cursor = second(self.now()).saturating_sub(1);
+        let Some(own) = &mut self.own else { return };
+        let event = match &record.event {
+            Ok(event) => event,
+            Err(refusal) => {
+                let refusal = refusal.clone();
+                return own.dead_letter(record, refusal, out);
+            }
+        };
+        let shard = event.key.shard(self.plan.shards);
+        if shard != self.plan.shard {
+            return own.forward(record, shard, out);
+        }
+        let Some(type_id) = own.types.admit(&event.key.order_type, &self.plan, cursor) else {
+            let limit = self.plan.unknown_types;
+            let detail = format!("type: more than {limit} types that are not configured");
+            return own.dead_letter(record, Refusal::new(Reason::TypeLimit, detail), out);
+        };
+        if own
+            .types
+            .get(type_id)
+            .is_some_and(|known| known.plan.is_none())
+        {
+            let alarm = Alarm::UnknownType(event.key.order_type.clone());
+            out.notes.push(Note::Alarm(alarm));
+        }
+        own.admit(type_id, record, out);
+    }
+
+    /// What the view says of terminal events, in the order of the look-up.
+    pub(super) fn looked_up(&mut self, found: Vec<Found>, out: &mut Output) {
+        let now = self.now();
+        for found in found {
+            let Some(own) = &mut self.own else { return };
+            let Some((id, record)) = own.intake.terminal.pop_front() else {
+                return;
+            };
+            let Ok(Event {
+                key,
+                body: Body::Terminal(said),
+                ..
+            }) = &record.event
+            else {
+                continue;
+            };
+            if own.gate.planned(&id).is_some() {
+                own.gate.wait(&id, record);
+                continue;
+            }
+            match found {
+                Found::Settled { status, .. } => {
+                    let agrees = status == said.status;
+                    own.settled_already(record, agrees, out);
+                }
+                found => {
+                    let result = resolution(key, said, &record, &found, (self.plan.shard, now));
+                    own.gate.enter(id, result, Some(record.offset));
+                    out.notes.push(Note::Event(EventOutcome::Terminal));
+                }
+            }
+        }
+    }
+
+    /// A result was read back and folded: what waited for it is judged by the view like any other.
+    pub(super) fn leave_gate(&mut self, id: &OrderId, read: Planned, out: &mut Output) {
+        let Some(own) = &mut self.own else { return };
+        let (offset, waiting) = own.gate.leave(id, read);
+        if let Some(offset) = offset {
+            own.intake.offsets.release(offset);
+        }
+        for record in waiting {
+            self.judge(record, out);
+        }
+    }
+
+    pub(super) fn acknowledged(
+        &mut self,
+        offset: u64,
+        answer: Result<(), String>,
+        out: &mut Output,
+    ) {
+        match (answer, &mut self.own) {
+            (Ok(()), Some(own)) => {
+                own.intake.letters = own.intake.letters.saturating_sub(1);
+                own.intake.offsets.release(offset);
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                out.notes.push(Note::Alarm(Alarm::Step(
+                    "deliver a dead letter or forward",
+                    error,
+                )));
+                self.recover(Cause::Delivery, out);
+            }
+        }
+    }
+}
+
+impl Generation {
+    /// Sends an acceptable event of this shard on its way: fold, look-up, or a place in the gate.
+    fn admit(&mut self, type_id: TypeId, record: EventRecord, out: &mut Output) {
+        let Ok(event) = &record.event else { return };
+        let id = OrderId {
+            type_id,
+            req_no: event.key.req_no,
+        };
+        let settled = self
+            .rebuild
+            .as_ref()
+            .and_then(|rebuild| rebuild.join.get(&event.key.mark(&self.mark_key)).copied());
+        match &event.body {
+            Body::Terminal(said) => {
+                if self.gate.planned(&id).is_some() {
+                    self.gate.wait(&id, record);
+                } else if let Some(status) = settled {
+                    let agrees = status == said.status;
+                    self.settled_already(record, agrees, out);
+                } else {
+                    self.intake.terminal.push_back((id, record));
+                }
+            }
+            Body::Requeue { .. } if self.gate.planned(&id).is_some() => self.gate.wait(&id, record),
+            // A pending event of a settling order says nothing new: what plans its result holds E
+            // below both, or the view has the order pending.
+            Body::Pending { .. } if self.gate.planned(&id).is_some() => {
+                self.done(record.offset, EventOutcome::Known, out);
+            }
+            _ if settled.is_some() => self.done(record.offset, EventOutcome::Settled, out),
+            _ => {
+                let EventRecord {
+                    offset,
+                    appended,
+                    traceparent,
+                    event,
+                    ..
+                } = record;
+                if let Ok(event) = event {
+                    self.intake.unfolded.push_back(Unfolded {
+                        offset,
+                        id,
+                        event,
+                        appended,
+                        traceparent,
+                    });
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, offset: u64, outcome: EventOutcome, out: &mut Output) {
+        self.intake.offsets.release(offset);
+        out.notes.push(Note::Event(outcome));
+    }
+
+    /// Whether this event was dealt with before the view was wiped.
+    fn was_dealt_with(&self, offset: u64) -> bool {
+        self.rebuild
+            .as_ref()
+            .is_some_and(|rebuild| offset < rebuild.known_below)
+    }
+
+    fn dead_letter(&mut self, record: EventRecord, refusal: Refusal, out: &mut Output) {
+        if self.was_dealt_with(record.offset) {
+            return self.intake.offsets.release(record.offset);
+        }
+        self.intake.letters += 1;
+        out.notes.push(Note::DeadLetter(refusal.reason));
+        let EventRecord {
+            offset,
+            appended,
+            original,
+            ..
+        } = record;
+        out.commands.push(Command::DeadLetter {
+            offset,
+            appended,
+            refusal,
+            original: original.unwrap_or_default(),
+        });
+    }
+
+    fn forward(&mut self, record: EventRecord, shard: u16, out: &mut Output) {
+        if record.forwarded {
+            let detail = format!(
+                "partition: forwarded once and still not in partition {shard} of its order"
+            );
+            return self.dead_letter(
+                record,
+                Refusal {
+                    reason: Reason::Misrouted,
+                    detail,
+                },
+                out,
+            );
+        }
+        if self.was_dealt_with(record.offset) {
+            return self.intake.offsets.release(record.offset);
+        }
+        self.intake.letters += 1;
+        out.notes.push(Note::Event(EventOutcome::Forwarded));
+        let EventRecord {
+            offset, original, ..
+        } = record;
+        out.commands.push(Command::Forward {
+            offset,
+            original: original.unwrap_or_default(),
+            to: shard,
+        });
+    }
+
+    /// A terminal event of a settled order: a repetition, or a contradiction that is kept.
+    fn settled_already(&mut self, record: EventRecord, agrees: bool, out: &mut Output) {
+        if agrees {
+            return self.done(record.offset, EventOutcome::Settled, out);
+        }
+        if let Ok(event) = &record.event
+            && !self.was_dealt_with(record.offset)
+        {
+            out.notes
+                .push(Note::Alarm(Alarm::Conflict(event.key.clone())));
+        }
+        let detail =
+            "status: contradicts the published resolution of this order, which stands".to_owned();
+        self.dead_letter(
+            record,
+            Refusal {
+                reason: Reason::Conflict,
+                detail,
+            },
+            out,
+        );
+    }
+}
+
+fn resolution(
+    key: &OrderKey,
+    said: &TerminalEvent,
+    record: &EventRecord,
+    found: &Found,
+    (shard, now): (u16, Millis),
+) -> OrderResult {
+    let known = match found {
+        Found::Open { record, .. } => Some(*record),
+        _ => None,
+    };
+    OrderResult {
+        key: key.clone(),
+        phase: known.map_or(0, |known| known.phase),
+        outcome: Outcome::Settled {
+            status: said.status,
+            source: said.source.clone(),
+            rsp_no: said.rsp_no.clone(),
+            ret_cd: said.ret_cd.clone(),
+            ret_msg: said.ret_msg.clone(),
+        },
+        asked: known.map_or(0, |known| known.asked),
+        first_seen: known.map_or(record.appended, |known| known.first_seen),
+        at: now,
+        event: (
+            shard,
+            known.map_or(record.offset, |known| known.event_offset),
+        ),
+        traceparent: record.traceparent.clone(),
+    }
+}
+
+/// The unix second of a time.
+pub(super) fn second(at: Millis) -> u32 {
+    (at / 1000) as u32
+}

@@ -1,0 +1,91 @@
+//! Offsets of events that were read and have not had their effect yet. `E` of a script is the
+//! smallest of them that the script does not account for, else the reader's position.
+
+use std::collections::BTreeMap;
+
+use crate::domain::order::Millis;
+
+/// Unfolded, waiting, in the gate, or a dead letter or forward not acknowledged.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Offsets {
+    held: BTreeMap<u64, Millis>,
+    position: u64,
+    /// Append time of the newest event read.
+    newest: Option<Millis>,
+}
+
+impl Offsets {
+    pub fn starting_at(position: u64) -> Self {
+        Self {
+            position,
+            ..Self::default()
+        }
+    }
+
+    /// An event was read: it is held until [`Offsets::release`].
+    pub fn read(&mut self, offset: u64, appended: Millis) {
+        self.held.insert(offset, appended);
+        self.position = self.position.max(offset + 1);
+        self.newest = Some(appended);
+    }
+
+    /// The reader passed records that are no events (control records, aborted ones).
+    pub fn passed(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
+    pub fn release(&mut self, offset: u64) {
+        self.held.remove(&offset);
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// `E` of a script that gives effect to `accounted` (sorted), or of one that accounts for none.
+    pub fn e(&self, accounted: &[u64]) -> u64 {
+        self.held
+            .keys()
+            .find(|offset| accounted.binary_search(offset).is_err())
+            .copied()
+            .unwrap_or(self.position)
+    }
+
+    /// Append time of the event at `E`; `None`: everything read has had its effect.
+    pub fn oldest(&self) -> Option<Millis> {
+        self.held.values().next().copied()
+    }
+
+    /// Append time of the event at `E`; behind the end, of the newest event read.
+    pub fn intake_clock(&self) -> Option<Millis> {
+        self.held.values().next().copied().or(self.newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e_never_passes_an_event_that_the_script_does_not_account_for() {
+        let mut offsets = Offsets::starting_at(10);
+        assert_eq!(offsets.e(&[]), 10);
+        for offset in 10..14 {
+            offsets.read(offset, offset * 1000);
+        }
+        assert_eq!(offsets.e(&[]), 10);
+        assert_eq!(offsets.e(&[10, 11]), 12);
+        assert_eq!(offsets.e(&[10, 12]), 11);
+        assert_eq!(offsets.e(&[10, 11, 12, 13]), 14);
+        offsets.release(10);
+        assert_eq!(offsets.e(&[12]), 11);
+        assert_eq!(offsets.intake_clock(), Some(11_000));
+        offsets.passed(20);
+        assert_eq!(offsets.e(&[11, 12, 13]), 20);
+        assert!(!offsets.is_empty());
+    }
+}

@@ -1,0 +1,222 @@
+//! The reader settles: results read back are folded into the view in the order of the log, and only
+//! that removes orders from it.
+
+use std::collections::VecDeque;
+
+use super::gate::Planned;
+use super::input::{Alarm, Note, Output};
+use super::intake::second;
+use super::{Core, kept};
+use crate::domain::order::{Millis, OrderId};
+use crate::domain::record::Record;
+use crate::domain::result::{OrderResult, Outcome};
+use crate::domain::schedule::granule;
+use crate::kafka::ResultRecord;
+use crate::store::script::{BATCH, Settle, SettleOne, SettleOutcome};
+
+/// What was read from `order-results` and is not folded yet.
+#[derive(Clone, Debug)]
+pub(super) struct Results {
+    unfolded: VecDeque<ResultRecord>,
+    /// Up to where it was read.
+    position: u64,
+    /// The view's `R`.
+    folded: u64,
+    /// The intake clock of a rebuild before it has read its first event.
+    clock: Option<Millis>,
+}
+
+impl Results {
+    pub fn starting_at(r: u64) -> Self {
+        Self {
+            unfolded: VecDeque::new(),
+            position: r,
+            folded: r,
+            clock: None,
+        }
+    }
+
+    pub fn clock_is(&mut self, clock: Millis) {
+        self.clock = Some(clock);
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    pub fn unfolded(&self) -> usize {
+        self.unfolded.len()
+    }
+
+    /// Moves `R` past what is no result: the marker behind the last transaction. A log that retention
+    /// has emptied begins there, and an `R` below it would be out of range.
+    pub fn rest(&self) -> Option<Settle> {
+        let passed = self.unfolded.is_empty() && self.position > self.folded;
+        passed.then(|| Settle {
+            from_r: self.folded,
+            to_r: self.position,
+            results: Vec::new(),
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.unfolded.is_empty()
+    }
+}
+
+const HOUR: Millis = 3_600_000;
+
+impl Core {
+    pub(super) fn results(&mut self, records: Vec<ResultRecord>, position: u64, out: &mut Output) {
+        let Some(own) = &mut self.own else { return };
+        for record in records {
+            if record.offset < own.results.position {
+                continue;
+            }
+            own.results.position = record.offset + 1;
+            if record.result.is_none() {
+                out.notes
+                    .push(Note::Alarm(Alarm::ForeignResult(record.offset)));
+            }
+            own.results.unfolded.push_back(record);
+        }
+        own.results.position = own.results.position.max(position);
+    }
+
+    /// The oldest append time of a result whose order must still be remembered. Marks follow the
+    /// intake clock, not the wall clock: an event that waited in the log for longer than the window
+    /// must still find the mark that was there when it was appended.
+    pub(super) fn window_start(&self) -> Millis {
+        let Some(own) = &self.own else { return 0 };
+        let clock = match own.caught_up {
+            Some(at) if own.intake.offsets.is_empty() => Some(at),
+            _ => own.intake.offsets.intake_clock().or(own.results.clock),
+        };
+        clock.map_or(0, |clock| clock.saturating_sub(self.plan.window))
+    }
+
+    /// The next run of results for one script. Types are admitted here, so that an exhausted order of
+    /// a rebuilt view has one.
+    pub(super) fn settle_script(&mut self) -> Option<Settle> {
+        let window_start = self.window_start();
+        let cursor = second(self.now()).saturating_sub(1);
+        let (plan, own) = (&self.plan, self.own.as_mut()?);
+        let count = own.results.unfolded.len().min(BATCH);
+        let last = own.results.unfolded.get(count.checked_sub(1)?)?.offset;
+        let mut results = Vec::with_capacity(count);
+        for record in own.results.unfolded.iter().take(count) {
+            let Some(result) = &record.result else {
+                continue;
+            };
+            let id = own
+                .types
+                .admit(&result.key.order_type, plan, cursor)
+                .map(|type_id| OrderId {
+                    type_id,
+                    req_no: result.key.req_no,
+                });
+            let mark = result.key.mark(&own.mark_key);
+            let outcome = match &result.outcome {
+                Outcome::Settled { status, .. } => SettleOutcome::Settled {
+                    status: *status,
+                    mark_hour: (record.appended >= window_start)
+                        .then_some((record.appended / HOUR) as u32),
+                },
+                // Too many types that nobody configured: the order stays in the log alone.
+                Outcome::Exhausted { .. } if id.is_none() => continue,
+                Outcome::Exhausted { query, .. } => {
+                    let then = id
+                        .and_then(|id| own.types.get(id.type_id)?.plan)
+                        .and_then(|index| plan.types.get(index)?.schedule.then);
+                    let query = kept::join(query.as_deref(), result.traceparent.as_deref());
+                    SettleOutcome::Exhausted {
+                        record: exhausted(result, record.appended, then, query.is_some()),
+                        query,
+                        granule: then.map(granule),
+                    }
+                }
+            };
+            results.push(SettleOne {
+                id,
+                mark,
+                outcome,
+                offset: record.offset,
+            });
+        }
+        let all = count == own.results.unfolded.len();
+        let to_r = if all { own.results.position } else { last + 1 };
+        Some(Settle {
+            from_r: own.results.folded,
+            to_r,
+            results,
+        })
+    }
+
+    /// The script is done: what it folded leaves the gate, the wheel and the table of open questions.
+    pub(super) fn settled(&mut self, script: &Settle, out: &mut Output) {
+        if let Some(own) = &mut self.own {
+            own.results.folded = script.to_r;
+        }
+        while let Some(own) = &mut self.own
+            && own
+                .results
+                .unfolded
+                .front()
+                .is_some_and(|record| record.offset < script.to_r)
+        {
+            let Some(record) = own.results.unfolded.pop_front() else {
+                return;
+            };
+            let Some(result) = record.result else {
+                continue;
+            };
+            let read = Planned::of(&result);
+            if let (Planned::Settled(status), Some(rebuild)) = (read, &mut own.rebuild) {
+                rebuild.join.insert(result.key.mark(&own.mark_key), status);
+            }
+            if let Some(type_id) = own.types.find(&result.key.order_type) {
+                let id = OrderId {
+                    type_id,
+                    req_no: result.key.req_no,
+                };
+                own.wheel.remove(&id);
+                self.leave_gate(&id, read, out);
+            }
+            note(&result, out);
+        }
+    }
+}
+
+fn exhausted(
+    result: &OrderResult,
+    appended: Millis,
+    then: Option<Millis>,
+    has_query: bool,
+) -> Record {
+    let Outcome::Exhausted { status, .. } = &result.outcome else {
+        return Record::default();
+    };
+    Record {
+        exhausted: true,
+        has_query,
+        last: *status,
+        due: then.map_or(appended, |then| appended + then),
+        phase: result.phase,
+        asked: result.asked,
+        first_seen: result.first_seen,
+        event_offset: result.event.1,
+        ..Record::default()
+    }
+}
+
+fn note(result: &OrderResult, out: &mut Output) {
+    if matches!(result.outcome, Outcome::Exhausted { .. }) {
+        out.notes
+            .push(Note::Alarm(Alarm::Exhausted(result.key.clone())));
+    }
+    out.notes.push(Note::Result((&result.outcome).into()));
+}

@@ -1,0 +1,45 @@
+//! What a shard needs of the rest of the worker. `app` makes it once; every shard shares it.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::inquiry::Engine;
+use crate::kafka::ends::EndAsker;
+use crate::kafka::floor::Floors;
+use crate::kafka::member::MemberHandle;
+use crate::kafka::producer::Producer;
+use crate::kafka::publisher::PublisherPool;
+use crate::kafka::reader::ReaderHandle;
+use crate::metrics::Metrics;
+
+/// The worker, as a shard sees it.
+pub struct Ports<S> {
+    /// The name in header `settled-app`.
+    pub app: Arc<str>,
+    /// N.
+    pub shards: u16,
+    /// The dedupe window, in milliseconds.
+    pub window: u64,
+    /// How long `order-events` keeps its records, where that is known.
+    pub events_retention: Option<std::time::Duration>,
+    /// The view.
+    pub store: Arc<S>,
+    /// Reads both logs.
+    pub reader: ReaderHandle,
+    /// Opens publishers.
+    pub publishers: PublisherPool,
+    /// Dead letters and forwards.
+    pub producer: Producer,
+    /// The real ends of the logs.
+    pub ends: EndAsker,
+    /// The committed floors.
+    pub floors: Floors,
+    /// The group's committed positions.
+    pub member: MemberHandle,
+    /// Asks owners.
+    pub engine: Engine,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+}

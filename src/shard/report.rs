@@ -1,0 +1,175 @@
+//! Tells logs and metrics what the core noted. Per-order lines at debug; one line an alarm.
+
+use std::time::Duration;
+
+use super::core::input::{Alarm, Note};
+use super::core::plan::Plan;
+use crate::domain::order::{Millis, TypeId, TypeName};
+use crate::metrics::label::{Alarm as AlarmKind, EventOutcome, Label, StallReason};
+use crate::metrics::{Metrics, ShardMetrics, TypeGauges, ViewGauges};
+use crate::store::script::Survey;
+
+/// Where notes go.
+pub(super) struct Reporter<'a> {
+    pub shard: u16,
+    pub plan: &'a Plan,
+    pub metrics: &'a Metrics,
+    pub gauges: &'a ShardMetrics,
+}
+
+impl Reporter<'_> {
+    pub fn tell(&self, note: Note) {
+        let shard = self.shard;
+        match note {
+            Note::Recovering(cause) => {
+                tracing::info!(shard, cause = cause.text(), "recovering");
+                self.metrics.recovery_began(cause);
+            }
+            Note::Opened(took) => {
+                tracing::info!(shard, took_ms = took, "the timer is open");
+                self.metrics.recovered(Duration::from_millis(took));
+            }
+            Note::Rebuilding { e, r } => {
+                tracing::warn!(shard, "view is empty, rebuilding from E={e}, R={r}");
+                self.metrics.alarm(AlarmKind::ViewRebuilt);
+            }
+            Note::Event(outcome) => self.metrics.event(outcome),
+            Note::DeadLetter(reason) => {
+                self.metrics.event(EventOutcome::DeadLetter);
+                self.metrics.dead_letter(reason);
+            }
+            Note::Asked {
+                type_index,
+                answer,
+                lateness,
+                took,
+            } => {
+                if let Some(plan) = self.plan.types.get(type_index) {
+                    let metrics = self.metrics.order_type(&plan.name);
+                    metrics.question(answer, took.map(Duration::from_millis));
+                    if let Some(late) = lateness {
+                        metrics.lateness(Duration::from_millis(late));
+                    }
+                }
+            }
+            Note::Committed(results, took) => {
+                tracing::debug!(shard, results, took_ms = took, "results committed");
+                self.metrics.commit(Duration::from_millis(took));
+            }
+            Note::Result(kind) => self.metrics.result(kind),
+            Note::Swept(records) => {
+                tracing::error!(
+                    shard,
+                    records,
+                    "records had lost their bucket entry and were put back"
+                );
+                self.metrics.alarm(AlarmKind::Swept);
+                self.metrics.swept(u64::from(records));
+            }
+            Note::Alarm(alarm) => self.alarm(&alarm),
+        }
+    }
+
+    fn alarm(&self, alarm: &Alarm) {
+        let shard = self.shard;
+        let kind = match alarm {
+            Alarm::OutOfRange {
+                log,
+                position,
+                ends,
+            } => {
+                tracing::error!(
+                    shard,
+                    log,
+                    position,
+                    low = ends.low,
+                    high = ends.high,
+                    "the position lies outside the log, the shard stands still rather than skip"
+                );
+                self.gauges.stall(StallReason::OutOfRange);
+                AlarmKind::OutOfRange
+            }
+            Alarm::Contradiction(key) => {
+                tracing::error!(shard, order = %key, "an owner's answer contradicts the status that is being published");
+                AlarmKind::ContradictedAnswer
+            }
+            Alarm::Conflict(key) => {
+                tracing::error!(shard, order = %key, "a terminal event contradicts the published status, which stands");
+                AlarmKind::Conflict
+            }
+            Alarm::Violation(id, violation) => {
+                tracing::debug!(shard, order.number = %id.req_no, violation, "an answer was outside the contract and counts as unknown");
+                AlarmKind::Violation
+            }
+            Alarm::QueryConfiguration(id) => {
+                tracing::debug!(shard, order.number = %id.req_no, "the question cannot be asked as it is configured, or its owner refuses it");
+                AlarmKind::QueryConfiguration
+            }
+            Alarm::OpenTransaction => {
+                tracing::error!(
+                    shard,
+                    "recovery waits for an open transaction of somebody else in order-results"
+                );
+                AlarmKind::OpenTransaction
+            }
+            Alarm::UnknownType(name) => {
+                tracing::debug!(shard, order.type = %name, "events of a type that is not configured are kept, nobody is asked");
+                AlarmKind::UnconfiguredType
+            }
+            Alarm::Exhausted(key) => {
+                tracing::debug!(shard, order = %key, "the schedule ended without a terminal answer");
+                AlarmKind::Exhausted
+            }
+            Alarm::ForeignResult(offset) => {
+                tracing::error!(shard, offset, "a record of order-results is none of ours");
+                AlarmKind::ForeignResult
+            }
+            Alarm::Damaged(error) => {
+                tracing::error!(shard, error, "the view is damaged");
+                return self.gauges.stall(StallReason::ViewCorrupt);
+            }
+            Alarm::Step(step, error) => {
+                return tracing::warn!(shard, step, error, "a step failed and is tried again");
+            }
+            Alarm::StoreFull(error) => {
+                return tracing::error!(
+                    shard,
+                    error,
+                    "the store is full: intake waits, draining goes on"
+                );
+            }
+        };
+        self.metrics.alarm(kind);
+    }
+}
+
+/// What a survey says about each type, for the gauges. `now` is shard time.
+pub(super) fn gauges(survey: &Survey, plan: &Plan, now: Millis) -> ViewGauges {
+    let configured = |name: &TypeName| plan.types.iter().any(|known| known.name == *name);
+    let of = |id: TypeId, name: &TypeName, cursor: u32| {
+        let slots = survey.slots.iter().filter(|slot| slot.type_id == id);
+        let pending = slots.clone().map(|slot| slot.count).sum();
+        let waiting_since = (u64::from(cursor) + 1) * 1000;
+        let gauges = TypeGauges {
+            pending,
+            oldest_first_seen: slots.map(|slot| slot.first_seen).min(),
+            exhausted: survey
+                .exhausted
+                .iter()
+                .filter(|(exhausted, _)| *exhausted == id)
+                .map(|(_, count)| count)
+                .sum(),
+            // The cursor stands before a bucket that is not empty; otherwise it is ahead of now.
+            overdue_since: (pending > 0 && configured(name) && waiting_since + 1_000 < now)
+                .then_some(waiting_since),
+        };
+        (name.clone(), gauges)
+    };
+    ViewGauges {
+        types: survey
+            .types
+            .iter()
+            .map(|(id, name, cursor)| of(*id, name, *cursor))
+            .collect(),
+    }
+}
