@@ -1,6 +1,8 @@
 //! `settled` brings every in-progress order to a settled state.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dev;
@@ -10,3 +12,4 @@ pub mod kafka;
 pub mod metrics;
 pub mod shard;
 pub mod store;
+pub mod telemetry;

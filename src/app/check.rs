@@ -1,0 +1,131 @@
+//! Start checks: what must be true of topics and Redis before any shard is taken. `check` prints
+//! them, `run` refuses to start when one is refused.
+
+use std::time::Duration;
+
+use crate::config::{Config, Secret};
+use crate::kafka::settings::{Settings, World};
+use crate::kafka::topic_plan::Needs;
+use crate::kafka::topic_rules::{Finding, Verdict};
+use crate::kafka::topics::{Created, TopicAdmin, TopicsError};
+use crate::store::redis::RedisStore;
+use crate::store::{Store, StoreError};
+
+/// For how long the configuration needs its records.
+pub fn needs(config: &Config) -> Needs {
+    let longest = config
+        .order_types
+        .values()
+        .map(|known| known.schedule.longest())
+        .max()
+        .unwrap_or(0);
+    Needs {
+        longest_schedule: Duration::from_millis(longest),
+        window: config.dedupe_window,
+    }
+}
+
+/// Looks at everything that a start depends on; a service that can't be reached is a refusal too.
+pub async fn all(config: &Config, world: World) -> Vec<Finding> {
+    let mut findings = topics(config, world).await.unwrap_or_else(|error| {
+        vec![refused(
+            "kafka",
+            error.to_string(),
+            "start Kafka, or correct [kafka] bootstrap",
+        )]
+    });
+    if world == World::Real {
+        findings.push(redis(config).await);
+    }
+    findings
+}
+
+/// Makes the topics that are missing.
+///
+/// # Errors
+/// No broker answered, or it refused.
+pub async fn create_topics(config: &Config) -> Result<Vec<Created>, TopicsError> {
+    TopicAdmin::new(&Settings::new(config, World::Real))?
+        .create(needs(config))
+        .await
+}
+
+/// How long `order-events` keeps its records; `None` where nobody says.
+pub(super) async fn events_retention(config: &Config, world: World) -> Option<Duration> {
+    if world == World::Embedded {
+        return None;
+    }
+    TopicAdmin::new(&Settings::new(config, world))
+        .ok()?
+        .events_retention()
+        .await
+        .ok()?
+}
+
+async fn topics(config: &Config, world: World) -> Result<Vec<Finding>, TopicsError> {
+    TopicAdmin::new(&Settings::new(config, world))?
+        .check(needs(config))
+        .await
+}
+
+async fn redis(config: &Config) -> Finding {
+    let asked = async {
+        let store = RedisStore::connect(&config.redis.urls, &config.redis.prefix).await?;
+        Ok::<_, StoreError>((
+            store.check().await?,
+            recorded_shards(&store, config.shards).await?,
+        ))
+    };
+    match asked.await {
+        Ok((_, Some(recorded))) => refused(
+            "redis",
+            format!(
+                "the view was made for {recorded} shards, not {}: orders would be looked for elsewhere",
+                config.shards
+            ),
+            "set shards back; to change it, settle everything, then use new topics, another app and an empty prefix",
+        ),
+        Err(error) => {
+            let urls: Vec<_> = config.redis.urls.iter().map(Secret::shown).collect();
+            refused(
+                "redis",
+                format!("{} at {}", error, urls.join(", ")),
+                "start Redis, or correct [redis] urls",
+            )
+        }
+        Ok((health, _)) if health.maxmemory_policy != "noeviction" => refused(
+            "redis",
+            format!(
+                "maxmemory_policy is {}: evicting a key loses orders",
+                health.maxmemory_policy
+            ),
+            "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in its configuration file",
+        ),
+        Ok((health, _)) => Finding {
+            subject: "redis".to_owned(),
+            verdict: Verdict::Ok(format!("{}, noeviction", health.version)),
+        },
+    }
+}
+
+/// Another number of shards than `shards`, if a view records one.
+async fn recorded_shards(store: &RedisStore, shards: u16) -> Result<Option<u16>, StoreError> {
+    for shard in 0..shards {
+        if let Some(meta) = store.meta(shard).await?
+            && meta.shards != shards
+        {
+            return Ok(Some(meta.shards));
+        }
+    }
+    Ok(None)
+}
+
+fn refused(subject: &str, why: String, way_out: &str) -> Finding {
+    Finding {
+        subject: subject.to_owned(),
+        verdict: Verdict::Refused {
+            why,
+            way_out: way_out.to_owned(),
+        },
+    }
+}

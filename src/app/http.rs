@@ -1,0 +1,126 @@
+//! The two listeners, and the functions through which the API reaches the rest of the worker.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Addresses, deadlines};
+use crate::api::admin::{self, Admin};
+use crate::api::health::Health;
+use crate::api::listener::{BindError, Listener};
+use crate::api::ports::{AppendError, Ports as ApiPorts, Said, port};
+use crate::api::{Api, FRESH, MAX_FLIGHTS};
+use crate::config::Config;
+use crate::kafka::At;
+use crate::shard::Ports;
+use crate::store::Store;
+
+/// Both ports, bound.
+pub(super) struct Listeners {
+    api: Listener,
+    admin: Listener,
+    health: Arc<Health>,
+}
+
+/// Binds both: a port in use fails the start.
+pub(super) async fn bind(config: &Config, health: Arc<Health>) -> Result<Listeners, BindError> {
+    let api = Listener::bind("api", config.api.listen).await?;
+    Ok(Listeners {
+        api,
+        admin: admin::bind(&config.admin).await?,
+        health,
+    })
+}
+
+impl Listeners {
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            api: self.api.local_addr(),
+            admin: self.admin.local_addr(),
+        }
+    }
+
+    /// Answers until `stop`, then ends what has begun.
+    pub fn serve<S: Store>(
+        self,
+        config: &Config,
+        ports: &Arc<Ports<S>>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<S> {
+        let api = Api {
+            clock: ports.clock,
+            shards: config.shards,
+            deadlines: deadlines(config),
+            ports: api_ports(ports),
+            tracker: tasks.clone(),
+            stop: stop.clone(),
+            max_flights: MAX_FLIGHTS,
+            fresh: FRESH,
+        };
+        let admin = Admin {
+            metrics: Arc::clone(&ports.metrics),
+            health: self.health,
+        };
+        let api = tasks.spawn(self.api.serve(api.router(), stop.clone()));
+        let admin = tasks.spawn(self.admin.serve(admin.router(), stop.clone()));
+        async move {
+            // The first that ends unasked ends the process.
+            let served = tokio::select! {
+                served = api => served,
+                served = admin => served,
+            };
+            if !matches!(served, Ok(Ok(()))) {
+                tracing::error!(?served, "a listener has ended badly");
+            }
+        }
+    }
+}
+
+fn api_ports<S: Store>(ports: &Arc<Ports<S>>) -> ApiPorts {
+    let (store, ends, engine, producer) = (
+        Arc::clone(&ports.store),
+        ports.ends.clone(),
+        ports.engine.clone(),
+        ports.producer.clone(),
+    );
+    ApiPorts {
+        find: port(move |(shard, key)| {
+            let store = Arc::clone(&store);
+            async move { store.find(shard, &key).await }
+        }),
+        read_result: port(move |(shard, offset)| {
+            let ends = ends.clone();
+            async move { ends.result_at(shard, offset).await.ok().flatten() }
+        }),
+        ask_now: port(move |ask: crate::api::ports::AskNow| {
+            let engine = engine.clone();
+            async move {
+                let said = engine.ask_now(ask.key, ask.query, ask.deadline).await;
+                Said {
+                    answer: said.answer,
+                    data: said.data,
+                }
+            }
+        }),
+        append_event: port(move |event: crate::api::ports::AppendEvent| {
+            let producer = producer.clone();
+            async move {
+                let headers: Vec<_> = event
+                    .traceparent
+                    .iter()
+                    .map(|parent| ("traceparent", &**parent))
+                    .collect();
+                let appended = producer
+                    .append_event(event.shard, &event.key.to_string(), &event.value, &headers)
+                    .await;
+                match appended {
+                    Ok((partition, offset)) => Ok(At { partition, offset }),
+                    Err(error) => Err(AppendError(error.to_string())),
+                }
+            }
+        }),
+    }
+}

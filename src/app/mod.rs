@@ -1,0 +1,178 @@
+//! The only wiring: makes every part of a worker, hands each what it needs, owns every long-lived
+//! task and thread, and takes all of it down again. A part that ends unasked ends the process.
+
+pub mod check;
+pub mod dev;
+mod http;
+mod probe;
+mod shards;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::health::Health;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::order::{Millis, TypeName};
+use crate::inquiry::Engine;
+use crate::kafka::ends::EndAsker;
+use crate::kafka::floor::Floors;
+use crate::kafka::publisher::PublisherPool;
+use crate::kafka::settings::{Settings, World};
+use crate::kafka::thread::{KafkaThread, ThreadError};
+use crate::kafka::{member, producer, reader};
+use crate::metrics::Metrics;
+use crate::shard::Ports;
+use crate::shard::core::plan::{Plan, TypePlan};
+use crate::store::Store;
+use shards::Shards;
+
+/// How long a graceful end may take in all; the README promises 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Changes of ownership that may wait to be followed.
+const CHANGES: usize = 64;
+
+/// Where a running worker listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// `[api]`.
+    pub api: SocketAddr,
+    /// `[admin]`.
+    pub admin: SocketAddr,
+}
+
+/// Runs one worker until `stop`, then drains. `ready` is told the addresses once both ports are bound
+/// and the group was joined.
+///
+/// # Errors
+/// A part that could not start, or that ended unasked.
+pub async fn run<S: Store>(
+    config: &Config,
+    world: World,
+    store: Arc<S>,
+    stop: CancellationToken,
+    ready: impl FnOnce(Addresses),
+) -> anyhow::Result<()> {
+    let clock = Clock::start();
+    let metrics = Metrics::new(clock, config.order_types.keys()).context("metrics")?;
+    let health = Health::new(clock, Arc::clone(&metrics));
+    let listeners = http::bind(config, Arc::clone(&health)).await?;
+    let addresses = listeners.addresses();
+
+    let tasks = TaskTracker::new();
+    // A dispatcher that dies cancels this one.
+    let asking = stop.child_token();
+    let engine = Engine::new(&config.order_types, &store, clock, &tasks, &asking)?;
+    let settings = Settings::new(config, world);
+    let configured: Arc<std::collections::BTreeSet<TypeName>> =
+        Arc::new(config.order_types.keys().cloned().collect());
+    let (reader, mut reader_thread) =
+        reader::spawn(&settings, Arc::new(move |name| configured.contains(name)))?;
+    let (producer, mut producer_thread) = producer::spawn(&settings)?;
+    let ends = EndAsker::new(&settings)?;
+    let owned = shards::Owned::default();
+    let (changes_sink, mut changes) = mpsc::channel(CHANGES);
+    let (member, mut member_thread) = member::spawn(&settings, owned.on_revoke(), changes_sink)?;
+    let ports = Arc::new(Ports {
+        app: config.app.as_str().into(),
+        shards: config.shards,
+        window: config.dedupe_window.as_millis() as Millis,
+        events_retention: check::events_retention(config, world).await,
+        store,
+        reader,
+        publishers: PublisherPool::start(&settings).context("publisher threads")?,
+        producer,
+        floors: Floors::new(ends.clone()),
+        ends,
+        member,
+        engine,
+        metrics,
+        clock,
+    });
+    tasks.spawn(probe::run(
+        Arc::clone(&ports),
+        Arc::clone(&health),
+        stop.child_token(),
+    ));
+    let mut serving = tasks.spawn(listeners.serve(config, &ports, &tasks, &stop));
+    let mut shards = Shards::new(Arc::clone(&ports), plans(config), owned, tasks.clone());
+    ready(addresses);
+
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            () = asking.cancelled() => break Err(anyhow::anyhow!("the query engine has ended unasked")),
+            _ = &mut serving => break Err(anyhow::anyhow!("a listener has ended unasked")),
+            change = changes.recv() => match change {
+                Some(change) => {
+                    shards.follow(change, &mut changes);
+                    health.joined();
+                }
+                None => break Err(anyhow::anyhow!("the member group's thread has ended")),
+            },
+            ended = reader_thread.ended() => break unasked("the reader", ended),
+            ended = producer_thread.ended() => break unasked("the producer", ended),
+            ended = member_thread.ended() => break unasked("the member", ended),
+            ended = shards.panicked() => break Err(ended),
+        }
+    };
+    stop.cancel();
+    drain(&mut shards, member_thread, &tasks).await;
+    ended
+}
+
+/// Nothing starts any more; then the group learns that the shards are free, so that others take them
+/// over while this process still ends.
+async fn drain<S: Store>(shards: &mut Shards<S>, member: KafkaThread, tasks: &TaskTracker) {
+    shards.stop();
+    let left_the_group = member.stop(DRAIN / 2).await;
+    tasks.close();
+    let drained = tokio::time::timeout(DRAIN / 2, tasks.wait()).await.is_ok();
+    if !left_the_group || !drained {
+        tracing::warn!(
+            left_the_group,
+            drained,
+            "the drain took too long, what was under way is left to the next owner"
+        );
+    }
+}
+
+fn unasked(part: &str, ended: Result<(), ThreadError>) -> anyhow::Result<()> {
+    match ended {
+        Ok(()) => Err(anyhow::anyhow!("{part} has ended unasked")),
+        Err(error) => Err(anyhow::Error::from(error).context(format!("{part} has ended"))),
+    }
+}
+
+/// What each shard's core knows of the configuration.
+fn plans(config: &Config) -> impl Fn(u16) -> Plan + Send + 'static {
+    let types: Vec<_> = config
+        .order_types
+        .iter()
+        .map(|(name, known)| TypePlan {
+            name: name.clone(),
+            schedule: known.schedule.clone(),
+            timeout: known.query.timeout.as_millis() as Millis,
+        })
+        .collect();
+    let (shards, window) = (config.shards, config.dedupe_window.as_millis() as Millis);
+    move |shard| Plan::new(shard, shards, window, types.clone())
+}
+
+/// How long a caller of the API waits for an order's owner.
+fn deadlines(config: &Config) -> BTreeMap<TypeName, Duration> {
+    config
+        .order_types
+        .iter()
+        .map(|(name, known)| (name.clone(), known.query.timeout))
+        .collect()
+}
