@@ -1,0 +1,315 @@
+//! What is shipped in deploy/ and beside it fits the program: every metric that an alert or a panel
+//! names exists, the rules fire and clear on a real Prometheus, the compose file holds together.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test stands on fails the test"
+)]
+
+#[path = "support/plain_http.rs"]
+mod plain_http;
+#[path = "support/prometheus.rs"]
+mod prometheus;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Prometheus;
+use serde_json::Value;
+use settled::api::admin::{self, Admin};
+use settled::api::health::{Health, Neighbour};
+use settled::clock::Clock;
+use settled::config;
+use settled::domain::order::TypeName;
+use settled::kafka::Log;
+use settled::metrics::label::{Label, Phase, StallReason};
+use settled::metrics::{Metrics, TypeGauges, ViewGauges};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(shipped(path)).unwrap()
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn transfer() -> TypeName {
+    TypeName::new("transfer").unwrap()
+}
+
+fn metrics(clock: Clock) -> Arc<Metrics> {
+    Metrics::new(clock, &[transfer()]).unwrap()
+}
+
+/// A worker's admin listener.
+struct Worker {
+    address: SocketAddr,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    _tasks: JoinSet<()>,
+}
+
+impl Worker {
+    async fn start() -> Self {
+        let clock = Clock::start();
+        let metrics = metrics(clock);
+        let health = Health::new(clock, Arc::clone(&metrics));
+        let config = config::Admin {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token: None,
+        };
+        let listener = admin::bind(&config).await.unwrap();
+        let address = listener.local_addr();
+        let admin = Admin {
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+        };
+        let mut tasks = JoinSet::new();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tasks.spawn(async move { listener.serve(admin.router(), stopped).await.unwrap() });
+        Self {
+            address,
+            clock,
+            metrics,
+            health,
+            stop,
+            _tasks: tasks,
+        }
+    }
+}
+
+/// Each word of `text` that begins with `settled_`.
+fn metric_names(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("settled_"))
+        .collect()
+}
+
+#[test]
+fn every_metric_that_an_alert_or_a_panel_names_exists() {
+    let metrics = metrics(Clock::start());
+    let shard = metrics.shard(0);
+    for log in Log::ALL {
+        shard.set_headroom(*log, Duration::ZERO);
+    }
+    let page = metrics.page().unwrap();
+    let exists = metric_names(&page);
+    for file in [
+        "deploy/alerts.yml",
+        "deploy/alerts_test.yml",
+        "deploy/grafana/settled.json",
+    ] {
+        let text = read(file);
+        let named = metric_names(&text);
+        assert!(named.len() > 3, "{file} names {named:?}");
+        let unknown: Vec<_> = named.difference(&exists).collect();
+        assert!(unknown.is_empty(), "{file} names {unknown:?}");
+    }
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_each_test_of_them_holds() {
+    for arguments in [
+        ["check", "config", "deploy/prometheus.yml"],
+        ["check", "rules", "deploy/alerts.yml"],
+        ["test", "rules", "deploy/alerts_test.yml"],
+    ] {
+        let promtool = Command::new("promtool")
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output();
+        let Ok(output) = promtool else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI needs Debian's prometheus"
+            );
+            println!("skipped: promtool");
+            return;
+        };
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_alerts_fire_once_and_clear_on_a_real_prometheus() {
+    let worker = Worker::start().await;
+    let shard = worker.metrics.shard(0);
+    shard.set_phase(Phase::Open);
+    let Some(prometheus) = Prometheus::scraping(&[worker.address]).await else {
+        return;
+    };
+    let view = |exhausted, overdue_for: Option<u64>| ViewGauges {
+        types: vec![(
+            transfer(),
+            TypeGauges {
+                pending: 7,
+                oldest_first_seen: Some(0),
+                exhausted,
+                overdue_since: overdue_for.map(|ms| worker.clock.wall() - ms),
+            },
+        )],
+    };
+    shard.set_view(view(0, None));
+    shard.tick(worker.clock.monotonic());
+    prometheus
+        .shows("settled_pending_orders{type=\"transfer\"}", 7.0)
+        .await;
+    prometheus.shows("up{job=\"settled\"}", 1.0).await;
+    for alert in ["SettledOrdersExhausted", "SettledOrdersOverdue"] {
+        prometheus.alert(alert, false).await;
+    }
+    shard.set_view(view(3, Some(120_000)));
+    prometheus.alert("SettledOrdersExhausted", true).await;
+    prometheus.alert("SettledOrdersOverdue", true).await;
+    let firing = prometheus.firing().await;
+    let exhausted = firing.iter().filter(|(n, _)| n == "SettledOrdersExhausted");
+    let labels: Vec<_> = exhausted.map(|(_, labels)| &labels["type"]).collect();
+    assert_eq!(labels, ["transfer"], "one alert per type: {firing:?}");
+    shard.set_view(view(0, None));
+    prometheus.alert("SettledOrdersExhausted", false).await;
+    prometheus.alert("SettledOrdersOverdue", false).await;
+    // The last tick was at the start; ten seconds without one are a stall.
+    prometheus.alert("SettledTickStalled", true).await;
+    shard.tick(worker.clock.monotonic());
+    prometheus.alert("SettledTickStalled", false).await;
+    shard.stall(StallReason::OutOfRange);
+    prometheus.alert("SettledShardStopped", true).await;
+    shard.set_phase(Phase::Open);
+    prometheus.alert("SettledShardStopped", false).await;
+    worker.stop.cancel();
+    prometheus.alert("SettledWorkerDown", true).await;
+    prometheus.stop().await;
+}
+
+#[test]
+fn the_dashboard_shows_what_it_must() {
+    let board: Value = serde_json::from_str(&read("deploy/grafana/settled.json")).unwrap();
+    let titles: Vec<_> = board["panels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|panel| panel["title"].as_str().unwrap())
+        .collect();
+    for title in [
+        "Pending orders",
+        "Age of the oldest pending order",
+        "Lateness",
+        "Questions by answer",
+        "Results",
+        "Recoveries",
+    ] {
+        assert!(titles.contains(&title), "{title}: {titles:?}");
+    }
+}
+
+#[test]
+fn the_compose_file_holds_together() {
+    let compose = yaml("docker-compose.yml");
+    let services = compose["services"].as_object().unwrap();
+    let volumes = compose["volumes"].as_object().unwrap();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for (name, service) in services {
+        let one_shot = service["restart"] == "no";
+        let image = service["image"].as_str().unwrap();
+        assert!(!image.ends_with(":latest"), "{name}: {image} is not pinned");
+        assert!(
+            one_shot || service["healthcheck"]["test"].is_array(),
+            "{name} has no health check"
+        );
+        for port in list(&service["ports"]) {
+            let port = port.as_str().unwrap();
+            assert!(
+                port.starts_with("127.0.0.1:"),
+                "{name} opens {port} to the network"
+            );
+        }
+        for mount in list(&service["volumes"]) {
+            let source = mount
+                .as_str()
+                .unwrap()
+                .split(':')
+                .next()
+                .unwrap()
+                .to_owned();
+            let there = match source.strip_prefix("./") {
+                Some(file) => shipped(file).is_file(),
+                None => volumes.contains_key(&source),
+            };
+            assert!(there, "{name} mounts {source}, which is not there");
+        }
+        for (other, how) in service["depends_on"].as_object().into_iter().flatten() {
+            let needed = &services[other];
+            match how["condition"].as_str().unwrap() {
+                "service_healthy" => assert!(needed["healthcheck"].is_object(), "{name}: {other}"),
+                "service_completed_successfully" => assert_eq!(needed["restart"], "no", "{name}"),
+                condition => panic!("{name} waits for {other} to be {condition}"),
+            }
+        }
+    }
+    let redis = services["redis"]["command"].to_string();
+    for option in ["noeviction", "\"--appendonly\",\"yes\""] {
+        assert!(redis.contains(option), "redis without {option}: {redis}");
+    }
+    let topics = services["topics"]["command"].to_string();
+    assert!(topics.starts_with(r#"["topics","create""#), "{topics}");
+}
+
+#[tokio::test]
+async fn the_containers_health_check_passes_when_the_worker_is_ready_only() {
+    let worker = Worker::start().await;
+    let compose = yaml("docker-compose.yml");
+    let test = compose["services"]["settled"]["healthcheck"]["test"].clone();
+    let words: Vec<String> = serde_json::from_value(test).unwrap();
+    assert_eq!(words[..3], ["CMD", "bash", "-c"]);
+    assert!(words[3].contains("/dev/tcp/127.0.0.1/8081"), "{words:?}");
+    let script = words[3].replace("8081", &worker.address.port().to_string());
+    let healthy = async || {
+        let output = tokio::process::Command::new("bash")
+            .args(["-c", &script])
+            .output()
+            .await
+            .unwrap();
+        output.status.success()
+    };
+    assert!(!healthy().await);
+    worker.health.joined();
+    worker.health.reached(Neighbour::Kafka);
+    worker.health.reached(Neighbour::Redis);
+    assert!(healthy().await);
+}
+
+#[test]
+fn the_image_runs_without_root_and_is_built_with_tls_from_locked_sources() {
+    let dockerfile = read("Dockerfile");
+    let after_last_from = dockerfile.rsplit_once("\nFROM ").unwrap().1;
+    let user = after_last_from
+        .lines()
+        .find_map(|l| l.strip_prefix("USER "));
+    assert!(
+        user.is_some_and(|user| user != "root" && user != "0"),
+        "{user:?}"
+    );
+    assert!(dockerfile.contains("--locked --features kafka-tls"));
+    let rust = read("rust-toolchain.toml");
+    let channel = rust.split('"').nth(1).unwrap().rsplit_once('.').unwrap().0;
+    assert!(
+        dockerfile.starts_with('#') && dockerfile.contains(&format!("FROM rust:{channel}-slim"))
+    );
+}

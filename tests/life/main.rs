@@ -1,0 +1,31 @@
+//! An order's whole life, end to end: the command itself, as processes, on real Kafka and Redis. Sizes
+//! come from the environment, so that the figures of a release are these tests at full size:
+//!
+//! `SETTLED_LIFE_EVENTS=20000 SETTLED_LIFE_UNSETTLED=2000 cargo test --release --test life -- --test-threads=1 --nocapture`
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on ends so, and tells its figures"
+)]
+
+#[path = "../checker/mod.rs"]
+mod checker;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/plain_http.rs"]
+mod plain_http;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/random.rs"]
+mod random;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/schemas.rs"]
+mod schemas;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accidents;
+mod http_api;
+mod java_reader;
+mod refusals;
+mod terminal_events;
+mod whole_life;
