@@ -36,7 +36,8 @@ pub struct Script {
     pub ends_rebuild: bool,
     /// Order types first seen by this script, with the ids that the owner gives them and the cursor
     /// at which their timer starts. An id that is taken by another name refuses the script as
-    /// [`StoreError::Corrupt`](super::StoreError::Corrupt).
+    /// [`StoreError::Corrupt`](super::StoreError::Corrupt), and so does an entry of an unknown type.
+    /// A lookup cannot bring any.
     pub new_types: Vec<(TypeId, TypeName, u32)>,
     /// What it does.
     pub body: Body,
@@ -56,8 +57,10 @@ pub enum Body {
     /// Folds results: removes settled orders and leaves marks, turns pending orders into exhausted ones.
     Settle(Settle),
     /// Ends leases: walks the buckets of `type_id` from `from_second` to `to_second` (both included),
-    /// at most [`BATCH`] entries, and makes every leased order whose valid entry lies there due in
-    /// second cursor + 1 (claim + 1, not leased, `due` unchanged). Entries that are not leased stay.
+    /// at most [`BATCH`] entries and as many seconds, and makes every leased order whose valid entry
+    /// lies there due in second cursor + 1 (claim + 1, not leased, `due` unchanged). Leased orders are
+    /// the head of a bucket, so it stops at the first valid entry that is not leased; stale ones
+    /// before it are dropped.
     EndLeases {
         /// The type.
         type_id: TypeId,
@@ -66,9 +69,9 @@ pub enum Body {
         /// Last second.
         to_second: u32,
     },
-    /// Checks one record hash both ways: a record whose bucket lies more than `slack_seconds` behind
-    /// its type's cursor has lost its bucket entry and goes back into second cursor + 1 (claim + 1,
-    /// not leased). Exhausted records with bucket 0 are in no bucket and stay.
+    /// Checks one record hash: a record whose bucket lies more than `slack_seconds` behind its type's
+    /// cursor has lost its bucket entry and goes back into second cursor + 1 (claim + 1, not leased),
+    /// at most [`BATCH`] of them. Exhausted records with bucket 0 are in no bucket and stay.
     Sweep {
         /// Which record hash.
         hash: u16,
@@ -93,7 +96,8 @@ pub struct Fold {
     /// Where a settled order would be remembered.
     pub mark: Mark,
     /// The record to write when the event applies; `claim` is taken as the old record's + 1 where
-    /// there is one (1 otherwise), `bucket`, and `due` where it is rounded, are set by [`Placement`].
+    /// there is one (1 otherwise), `bucket`, `leased`, and `due` where it is rounded, are set by
+    /// [`Placement`]; `exhausted` and `has_query` follow from what the view keeps.
     pub record: Record,
     /// `None`: a pending event, applies to an unknown order only. `Some`: a requeue that opens this
     /// phase; applies unless the order is settled, or pending or exhausted in that phase or a later one.
@@ -115,7 +119,8 @@ pub struct Fold {
 pub struct Placement {
     /// Seconds; 1 for delays below 32 s.
     pub granule: u32,
-    /// 0: do not claim. Otherwise above every cursor that the owner has sent.
+    /// 0: do not claim. Otherwise above every cursor that the owner has sent; one that is not becomes
+    /// cursor + 1, so that no order is put behind the cursor.
     pub lease_second: u32,
 }
 
@@ -129,8 +134,8 @@ pub struct Lookup {
 }
 
 /// Takes due orders: from the type's cursor + 1 up to `to_second`, at most `limit` orders and at most
-/// [`BATCH`] seconds; pops each entry, drops it when its claim number is not the record's, else
-/// claim + 1, leased, into the bucket of `lease_second`. The cursor moves to the last second that was
+/// [`BATCH`] seconds; pops each entry, drops it when its claim number is not the record's or the
+/// record names another bucket, else claim + 1, leased, into the bucket of `lease_second`. The cursor moves to the last second that was
 /// found (or left) empty; it never passes a bucket that still holds entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -151,7 +156,8 @@ pub struct Reschedule {
     pub id: OrderId,
     /// Applies only when the record still has this claim number.
     pub claim: u32,
-    /// The new record; `claim` becomes the compared one + 1, `bucket` is set by the placement.
+    /// The new record; `claim` becomes the compared one + 1, `bucket` is set by the placement;
+    /// `exhausted`, `has_query` and `first_seen` stay as the view has them.
     pub record: Record,
     /// Where it goes.
     pub placement: Placement,
@@ -160,7 +166,8 @@ pub struct Reschedule {
 /// Folds a run of results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settle {
-    /// Compared with the view's `R` (an assertion: token and version already hold it).
+    /// Compared with the view's `R` (an assertion: token and version already hold it); another one is
+    /// a [`Reply::Mismatch`].
     pub from_r: u64,
     /// The new `R`.
     pub to_r: u64,
@@ -171,7 +178,8 @@ pub struct Settle {
 /// One result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettleOne {
-    /// Whose; `None` when the view knows no such type (then only the mark is written).
+    /// Whose; `None` when the view knows no such type (then only the mark is written). An exhausted
+    /// order needs one: its type comes with [`Script::new_types`].
     pub id: Option<OrderId>,
     /// Where a settled order is remembered.
     pub mark: Mark,

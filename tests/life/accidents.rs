@@ -79,7 +79,7 @@ ceiling = {{ questions_per_second = {}, in_flight = 256 }}
     }
 
     /// Waits until all is settled and at rest, ends the last worker and judges the logs.
-    async fn end(mut self, accident: &str, unsettled: usize, since: Instant) {
+    async fn end(mut self, accident: &str, since: Instant) {
         self.tail
             .wait_for(self.published.len(), Duration::from_mins(2));
         let took = since.elapsed();
@@ -93,8 +93,8 @@ ceiling = {{ questions_per_second = {}, in_flight = 256 }}
         let settled: BTreeSet<String> = self.site.resolutions().into_keys().collect();
         assert_eq!(settled, self.published);
         println!(
-            "figure: {accident} with {unsettled} of {} orders unsettled: each settled once, the last \
-             {took:.2?} later; SIGTERM of the last worker took {ended:.2?}",
+            "figure: {accident}: {} orders, each settled once, the last {took:.2?} later; SIGTERM of the \
+             last worker took {ended:.2?}",
             self.published.len()
         );
         self.site.print_validated();
@@ -115,8 +115,11 @@ async fn a_killed_workers_orders_are_settled_once_by_the_other() {
     run.workers.remove(0).process.kill();
     let since = Instant::now();
     let unsettled = run.unsettled_now();
-    run.end("kill -9 of one of two workers", unsettled, since)
-        .await;
+    run.end(
+        &format!("kill -9 of one of two workers with {unsettled} unsettled"),
+        since,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +148,8 @@ async fn a_wiped_view_is_rebuilt_once_a_shard_and_every_order_is_settled_once() 
     .await;
     let distinct: BTreeSet<_> = shards.iter().collect();
     assert_eq!((shards.len(), distinct.len()), (16, 16), "one line a shard");
-    run.end("FLUSHALL", unsettled, since).await;
+    run.end(&format!("FLUSHALL with {unsettled} unsettled"), since)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,8 +176,11 @@ async fn a_worker_that_was_stopped_for_longer_than_its_session_settles_nothing_t
     let mut stopped = run.workers.remove(0);
     stopped.process.terminate(Duration::from_secs(10)).await;
     run.all_open().await;
-    run.end("SIGSTOP of one of two workers", unsettled, since)
-        .await;
+    run.end(
+        &format!("SIGSTOP of one of two workers with {unsettled} unsettled"),
+        since,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,9 +211,7 @@ async fn no_accidents_in_any_order_lose_or_repeat_an_order() {
     let mut one = run.workers.remove(0);
     one.process.terminate(Duration::from_secs(10)).await;
     run.all_open().await;
-    let unsettled = run.unsettled;
-    run.end(&format!("{happened:?} (seed {seed})"), unsettled, since)
-        .await;
+    run.end(&format!("{happened:?} (seed {seed})"), since).await;
 }
 
 impl Run {
