@@ -16,6 +16,9 @@ use super::status::Open;
 /// came.
 pub const JITTER_FROM: Millis = 4_000;
 
+/// No bucket is coarser than 2^20 s: the stores take no more.
+const GRANULE_MAX_LOG2: u32 = 20;
+
 /// The whole plan of one order type. By default [`Ladder::default`] for both, and then silence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
@@ -61,7 +64,8 @@ impl Schedule {
 /// holding one order each.
 pub fn granule(delay: Millis) -> u32 {
     let most = u32::try_from(delay / 32_000).unwrap_or(u32::MAX);
-    most.checked_ilog2().map_or(1, |log| 1 << log)
+    most.checked_ilog2()
+        .map_or(1, |log| 1 << log.min(GRANULE_MAX_LOG2))
 }
 
 /// The finisher of splitmix64: every bit of the input moves every bit of the output.

@@ -8,7 +8,7 @@ use super::{Core, Phase, kept};
 use crate::domain::event::Body as EventBody;
 use crate::domain::order::{Millis, OrderId};
 use crate::domain::record::Record;
-use crate::domain::schedule::{Schedule, granule};
+use crate::domain::schedule::{SCHEDULE_MAX, Schedule, granule};
 use crate::domain::status::Open;
 use crate::store::script::{BATCH, Body, Claim, Claimed, Fold, Placement};
 
@@ -172,7 +172,8 @@ impl Core {
                 first.map_or(0, |draw| draw.position),
             )
         };
-        let due = due.max(ask_at);
+        // A mistaken `askAt` must not lie beyond what the view can keep: it would stop the shard.
+        let due = due.max(ask_at.min(unfolded.appended.saturating_add(SCHEDULE_MAX)));
         let kept = kept::join(query.as_deref(), unfolded.traceparent.as_deref());
         let mut record = Record {
             has_query: kept.is_some(),
