@@ -45,7 +45,7 @@ struct World {
     said: Answer,
     trouble: Option<Trouble>,
     deadline: Duration,
-    /// A question waits for a permit.
+    /// A question waits for a permit, and a read of a result.
     gate: Arc<Semaphore>,
     max_flights: usize,
     fresh: Duration,
@@ -55,7 +55,6 @@ struct World {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     ViewDown,
-    ResultHangs,
     QuestionHangs,
     BrokerDown,
 }
@@ -79,6 +78,7 @@ impl Default for World {
 struct Served {
     address: SocketAddr,
     finds: watch::Sender<usize>,
+    reads: watch::Sender<usize>,
     questions: Arc<Mutex<Vec<AskNow>>>,
     events: watch::Sender<Vec<AppendEvent>>,
     tracker: TaskTracker,
@@ -90,6 +90,7 @@ impl World {
     async fn serve(self) -> Served {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let finds = watch::Sender::new(0);
+        let reads = watch::Sender::new(0);
         let questions = Arc::new(Mutex::new(Vec::new()));
         let events = watch::Sender::new(Vec::new());
         let api = Api {
@@ -102,7 +103,7 @@ impl World {
             fresh: self.fresh,
             ports: Ports {
                 find: self.finding(finds.clone()),
-                read_result: self.reading(),
+                read_result: self.reading(reads.clone()),
                 ask_now: self.asking(Arc::clone(&questions)),
                 append_event: self.appending(events.clone()),
             },
@@ -115,6 +116,7 @@ impl World {
         Served {
             address,
             finds,
+            reads,
             questions,
             events,
             tracker,
@@ -143,14 +145,13 @@ impl World {
         })
     }
 
-    fn reading(&self) -> Port<(u16, u64), Option<OrderResult>> {
-        let (result, hangs) = (self.result.clone(), self.has(Trouble::ResultHangs));
+    fn reading(&self, reads: watch::Sender<usize>) -> Port<(u16, u64), Option<OrderResult>> {
+        let (result, gate) = (self.result.clone(), Arc::clone(&self.gate));
         port(move |_| {
-            let result = result.clone();
+            reads.send_modify(|n| *n += 1);
+            let (result, gate) = (result.clone(), Arc::clone(&gate));
             async move {
-                if hangs {
-                    std::future::pending::<()>().await;
-                }
+                gate.acquire().await.unwrap().forget();
                 result
             }
         })
@@ -289,32 +290,7 @@ fn assert_refused(reply: &Reply, status: u16, code: &str) {
 
 #[tokio::test]
 async fn a_settled_order_is_told_from_the_view_with_what_its_result_adds() {
-    let result = OrderResult {
-        key: OrderKey::parse("transfer/TX1").unwrap(),
-        phase: 0,
-        outcome: Outcome::Settled {
-            status: Terminal::Success,
-            source: "inquiry".into(),
-            rsp_no: Some("B1".into()),
-            ret_cd: None,
-            ret_msg: None,
-        },
-        asked: 3,
-        first_seen: 1,
-        at: 2,
-        event: (7, 1),
-        traceparent: None,
-    };
-    let served = World {
-        found: Found::Settled {
-            status: Terminal::Success,
-            offset: 9,
-        },
-        result: Some(result),
-        ..World::default()
-    }
-    .serve()
-    .await;
+    let served = settled_as_b1().serve().await;
     let reply = served.order("transfer/TX1").await;
     assert_eq!(reply.status, 200);
     assert!(reply.head.contains("cache-control: no-store"), "{reply:?}");
@@ -334,21 +310,49 @@ async fn a_settled_order_is_told_from_the_view_with_what_its_result_adds() {
 
 #[tokio::test]
 async fn a_settled_status_does_not_wait_for_the_results_log() {
+    let gate = Arc::new(Semaphore::new(0));
     let served = World {
-        found: Found::Settled {
-            status: Terminal::Failure,
-            offset: 9,
-        },
-        trouble: Some(Trouble::ResultHangs),
-        ..World::default()
+        gate: Arc::clone(&gate),
+        fresh: Duration::from_mins(1),
+        ..settled_as_b1()
     }
     .serve()
     .await;
-    let body = served.order("transfer/TX1").await.json();
-    assert_says(
-        &body,
-        &json!({"state": "settled", "status": "2", "final": true, "rspNO": null}),
-    );
+    let without = json!({"state": "settled", "status": "1", "final": true, "rspNO": null});
+    for _ in 0..3 {
+        assert_says(&served.order("transfer/TX1").await.json(), &without);
+    }
+    // Nor is it read again by each who did not wait.
+    gate.add_permits(1);
+    let with = json!({"state": "settled", "status": "1", "final": true, "rspNO": "B1"});
+    assert_says(&served.order("transfer/TX1").await.json(), &with);
+    assert_eq!(*served.reads.borrow(), 1);
+}
+
+fn settled_as_b1() -> World {
+    World {
+        found: Found::Settled {
+            status: Terminal::Success,
+            offset: 9,
+        },
+        result: Some(OrderResult {
+            key: OrderKey::parse("transfer/TX1").unwrap(),
+            phase: 0,
+            outcome: Outcome::Settled {
+                status: Terminal::Success,
+                source: "inquiry".into(),
+                rsp_no: Some("B1".into()),
+                ret_cd: None,
+                ret_msg: None,
+            },
+            asked: 3,
+            first_seen: 1,
+            at: 2,
+            event: (7, 1),
+            traceparent: None,
+        }),
+        ..World::default()
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,10 @@ pub const MAX_FLIGHTS: usize = 4096;
 /// its owner one question. Short, because the answer should be the truth of the moment.
 pub const FRESH: Duration = Duration::from_millis(500);
 
+/// The most reads of the results log at one time; beyond it a settled order is told without what its
+/// result adds. A read takes some tens of milliseconds on one of four handles.
+const MAX_READS: usize = 64;
+
 /// What the `[api]` listener serves from.
 #[derive(Debug)]
 pub struct Api {
@@ -59,6 +63,8 @@ pub struct Api {
 impl Api {
     /// The routes of `[api]`.
     pub fn router(self) -> Router {
+        // Nobody waits at the end for a read that nobody waits for.
+        let reads = Flights::new(MAX_READS, self.fresh, TaskTracker::new(), self.stop.clone());
         let flights = Flights::new(self.max_flights, self.fresh, self.tracker, self.stop);
         let state = Arc::new(orders::Orders {
             clock: self.clock,
@@ -66,6 +72,7 @@ impl Api {
             deadlines: self.deadlines,
             ports: self.ports,
             flights,
+            reads,
         });
         Router::new()
             .route("/v1/orders", post(events::publish))

@@ -22,6 +22,7 @@ use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::event::{Author, Body, Event, TerminalEvent};
 use crate::domain::order::{Millis, OrderKey, ReqNo, TypeName};
 use crate::domain::record::Record;
+use crate::domain::result::OrderResult;
 use crate::kafka::At;
 use crate::store::script::Found;
 
@@ -45,6 +46,9 @@ pub(super) struct Orders {
     pub deadlines: BTreeMap<TypeName, Duration>,
     pub ports: Ports,
     pub flights: Flights<Flight, Told>,
+    /// By shard and offset: callers who ask again find the read that they did not wait for, where
+    /// reads of their own would queue up behind it.
+    pub reads: Flights<(u16, u64), Option<OrderResult>>,
 }
 
 /// What callers may share: one question about an order, and whether its answer is published. Who knows
@@ -112,9 +116,14 @@ impl Orders {
         let found = (orders.ports.find)((shard, key.clone())).await;
         match found {
             Ok(Found::Settled { status, offset }) => {
-                let result = timeout(RESULT_WAIT, (orders.ports.read_result)((shard, offset)));
+                let place = (shard, offset);
+                let read = orders
+                    .reads
+                    .join(place, || (orders.ports.read_result)(place));
+                let result = timeout(RESULT_WAIT, read).await.ok();
                 // A trimmed or compacted log may hold another record there, or none.
-                let result = result.await.ok().flatten().filter(|r| r.key == key);
+                let result = result.and_then(Result::ok).flatten();
+                let result = result.filter(|r| r.key == key);
                 let at = orders.clock.wall();
                 Ok(OrderAnswer::settled(&key, status, result, at))
             }
