@@ -233,8 +233,10 @@ impl Settings {
         // What is prefetched is thrown away when a partition is paused: enough for a burst, no more.
         self.unless_given(&mut config, "queued.min.messages", "10000");
         self.unless_given(&mut config, "fetch.queue.backoff.ms", "10");
-        // A partition that is started now waits for the fetch that is under way.
+        // A partition that is started now waits for the fetch that is under way. Nothing here hurries
+        // more than that, and an answer per record cost the broker most of its work.
         self.unless_given(&mut config, "fetch.wait.max.ms", "50");
+        self.unless_given(&mut config, "fetch.min.bytes", "16384");
         self.unless_given(&mut config, "fetch.error.backoff.ms", "100");
         config
     }

@@ -41,7 +41,7 @@ impl Plan {
             gate_limit: 4_000,
             floor_every: 60_000,
             survey_every: 5_000,
-            linger: 10,
+            linger: 50,
             rest: 1_000,
         }
     }
