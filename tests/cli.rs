@@ -472,6 +472,6 @@ warning: 25,200,000 pending orders make 1,539 a hash; beyond 128 Redis gives up 
     let last = costs.lines().last().unwrap();
     assert_eq!(
         last,
-        "warning: 3,600,000 marks of an hour make 1,758 a hash; beyond 128 Redis gives up the compact form: 19 shards would do"
+        "warning: 10,800,000 marks of 3 hours make 2,637 a hash; beyond 128 Redis gives up the compact form: 28 shards would do"
     );
 }

@@ -10,6 +10,7 @@ use super::figures::{bytes, count, time};
 use crate::config::{Config, MAX_SHARDS, OrderTypeConfig};
 use crate::domain::order::{Millis, RECORD_HASHES};
 use crate::domain::schedule::Ladder;
+use crate::store::key::MARK_HOURS;
 
 /// More questions than this are not walked.
 const MOST_QUESTIONS: usize = 1_000_000;
@@ -24,7 +25,7 @@ const LISTPACK_ENTRIES: u64 = 128;
 /// Hashes fill unevenly: where a thousand of them hold so many on average, the fullest reach 128.
 const AVERAGE_ENTRIES: u64 = 96;
 
-/// Hashes that one hour's marks are spread over in each shard, as in the view's layout.
+/// Hashes that the marks of [`MARK_HOURS`] are spread over in each shard, as in the view's layout.
 const MARK_HASHES: u64 = crate::store::key::MARK_HASHES as u64;
 
 /// The plan as text.
@@ -193,8 +194,9 @@ impl Costs {
             u64::from(RECORD_HASHES),
             shards,
         )?;
-        let of_an_hour = marks.min(self.rate * 3600);
-        warn_of_hashes(out, "marks of an hour", of_an_hour, MARK_HASHES, shards)
+        let together = marks.min(self.rate * 3600 * u64::from(MARK_HOURS));
+        let what = format!("marks of {MARK_HOURS} hours");
+        warn_of_hashes(out, &what, together, MARK_HASHES, shards)
     }
 }
 

@@ -196,7 +196,7 @@ pub enum SettleOutcome {
     Settled {
         /// 1 or 2.
         status: Terminal,
-        /// The unix hour under which the mark is kept; `None` writes none (older than the window).
+        /// The unix hour under which the mark is kept, a multiple of [`MARK_HOURS`](super::key::MARK_HOURS); `None` writes none (older than the window).
         mark_hour: Option<u32>,
     },
     /// Unless the order is settled, or pending in a later phase, or exhausted in this phase or a

@@ -139,7 +139,7 @@ async fn a_view_of_another_layout_is_not_touched() {
     let store = store_with_one_order(&server).await;
     let mut redis = server.connect();
     let meta = Key::Meta.name("", 1);
-    let () = redis.hset(&meta, "layout", "2 1024 2048").unwrap();
+    let () = redis.hset(&meta, "layout", "2 1024 4096").unwrap();
     let before: Vec<String> = redis.hkeys(&meta).unwrap();
     let order = settled::domain::order::OrderKey::parse("transfer/TX1").unwrap();
     let errors = [

@@ -12,6 +12,7 @@ use crate::domain::record::Record;
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::schedule::granule;
 use crate::kafka::ResultRecord;
+use crate::store::key::MARK_HOURS;
 use crate::store::script::{BATCH, Settle, SettleOne, SettleOutcome};
 
 /// What was read from `order-results` and is not folded yet.
@@ -70,6 +71,18 @@ impl Results {
 
 const HOUR: Millis = 3_600_000;
 
+/// The hour under which the mark of a result of this append time is kept.
+fn mark_hour(appended: Millis) -> u32 {
+    let hour = (appended / HOUR) as u32;
+    hour - hour % MARK_HOURS
+}
+
+/// Marks below this hour are all older than the window's start.
+pub(super) fn marks_end(window_start: Millis) -> u32 {
+    // A group that still has an hour of the window stays.
+    ((window_start / HOUR) as u32 + 1).saturating_sub(MARK_HOURS)
+}
+
 impl Core {
     pub(super) fn results(&mut self, records: Vec<ResultRecord>, position: u64, out: &mut Output) {
         let Some(own) = &mut self.own else { return };
@@ -124,7 +137,7 @@ impl Core {
                 Outcome::Settled { status, .. } => SettleOutcome::Settled {
                     status: *status,
                     mark_hour: (record.appended >= window_start)
-                        .then_some((record.appended / HOUR) as u32),
+                        .then_some(mark_hour(record.appended)),
                 },
                 // Too many types that nobody configured: the order stays in the log alone.
                 Outcome::Exhausted { .. } if id.is_none() => continue,
@@ -219,4 +232,21 @@ fn note(result: &OrderResult, out: &mut Output) {
             .push(Note::Alarm(Alarm::Exhausted(result.key.clone())));
     }
     out.notes.push(Note::Result((&result.outcome).into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_mark_of_the_window_is_dropped() {
+        for appended in (0..50 * HOUR).step_by(600_000) {
+            for window_start in (appended..appended + 10 * HOUR).step_by(600_000) {
+                let dropped = mark_hour(appended) < marks_end(window_start);
+                assert!(!dropped || appended < window_start);
+                let old = window_start - appended >= HOUR * u64::from(MARK_HOURS);
+                assert!(dropped || !old, "{appended} {window_start}");
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::input::{Alarm, Command, Note, Output};
 use super::intake::second;
+use super::results::marks_end;
 use super::{Core, Generation, Phase};
 use crate::domain::order::{Millis, OrderId, RECORD_HASHES, TypeId};
 use crate::domain::record::Record;
@@ -254,7 +255,7 @@ impl Core {
         if self.phase == Phase::Open && mono >= own.outbox.drop_marks_at {
             own.outbox.drop_marks_at = mono + 60_000;
             return Some(Body::DropMarks {
-                before_hour: (window_start / 3_600_000) as u32,
+                before_hour: marks_end(window_start),
             });
         }
         if let Some(rest) = own.results.rest() {
