@@ -25,6 +25,7 @@ use settled::domain::order::{OrderKey, TypeName};
 use settled::domain::record::Record;
 use settled::domain::result::{OrderResult, Outcome};
 use settled::domain::status::{Open, Terminal};
+use settled::domain::wire_time;
 use settled::kafka::At;
 use settled::metrics::Metrics;
 use settled::metrics::label::{Phase, StallReason};
@@ -37,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const SHARDS: u16 = 16;
+
+const WINDOW: Duration = Duration::from_hours(24);
 
 /// The rest of the program, scripted.
 struct World {
@@ -96,6 +99,7 @@ impl World {
         let api = Api {
             clock: Clock::start(),
             shards: SHARDS,
+            window: WINDOW,
             deadlines: [(name("transfer"), self.deadline)].into(),
             tracker: tracker.clone(),
             stop: stop.clone(),
@@ -222,6 +226,19 @@ impl Served {
 
 fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// The time of so long ago, on the wire.
+fn ago(age: Duration) -> String {
+    wire_time::format(Clock::start().wall() - age.as_millis() as u64)
+}
+
+/// An event of so long ago.
+fn said(age: Duration) -> String {
+    let at = ago(age);
+    format!(
+        r#"{{"v":1,"type":"transfer","reqNO":"TX1","status":"4","at":"{at}","source":"pay-core"}}"#
+    )
 }
 
 fn name(text: &str) -> TypeName {
@@ -590,8 +607,11 @@ async fn a_view_that_does_not_answer_is_503_not_an_unknown_order() {
 #[tokio::test]
 async fn an_event_is_accepted_after_the_brokers_acknowledgement() {
     let served = World::default().serve().await;
-    let event = r#"{"v":1,"type":"transfer","reqNO":"TX1","status":"3","at":"2026-11-23T07:00:00.123Z","source":"pay-core","query":{"bank":"CMB"}}"#;
-    let reply = served.post(event).await;
+    let event = format!(
+        r#"{{"v":1,"type":"transfer","reqNO":"TX1","status":"3","at":"{}","source":"pay-core","query":{{"bank":"CMB"}}}}"#,
+        ago(Duration::ZERO)
+    );
+    let reply = served.post(&event).await;
     assert_eq!(reply.status, 202, "{reply:?}");
     assert_valid("api-accepted", &reply.json());
     let key = OrderKey::parse("transfer/TX1").unwrap();
@@ -608,7 +628,7 @@ async fn an_event_is_accepted_after_the_brokers_acknowledgement() {
 #[tokio::test]
 async fn an_event_that_is_not_taken_here_is_refused_with_the_way() {
     let served = World::default().serve().await;
-    let at = r#""at":"2026-11-23T07:00:00.123Z","source":"pay-core""#;
+    let at = format!(r#""at":"{}","source":"pay-core""#, ago(Duration::ZERO));
     let large = "x".repeat(64 * 1024 + 1);
     for (body, status, code) in [
         (
@@ -659,10 +679,27 @@ async fn a_broker_that_is_down_is_503_for_an_event() {
     }
     .serve()
     .await;
-    let reply = served
-        .post(r#"{"v":1,"type":"transfer","reqNO":"TX1","status":"4","at":"2026-11-23T07:00:00.123Z","source":"pay-core"}"#)
-        .await;
-    assert_refused(&reply, 503, "kafka-unavailable");
+    assert_refused(
+        &served.post(&said(Duration::ZERO)).await,
+        503,
+        "kafka-unavailable",
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_would_become_a_dead_letter_as_stale_is_refused() {
+    let served = World::default().serve().await;
+    // It may wait for the broker's acknowledgement, and be appended only then.
+    let waits = Duration::from_secs(10);
+    for age in [WINDOW * 2, WINDOW, WINDOW.saturating_sub(waits)] {
+        let reply = served.post(&said(age + Duration::from_millis(1))).await;
+        assert_refused(&reply, 400, "stale");
+        assert!(reply.body.contains("remembered for 86400 s"), "{reply:?}");
+    }
+    assert!(served.events().is_empty());
+    let in_time = WINDOW.saturating_sub(Duration::from_mins(10));
+    let in_time = served.post(&said(in_time)).await;
+    assert_eq!(in_time.status, 202, "{in_time:?}");
 }
 
 #[tokio::test]
@@ -799,6 +836,7 @@ async fn a_question_that_panics_is_an_error_and_gives_its_place_back() {
     let api = Api {
         clock: Clock::start(),
         shards: SHARDS,
+        window: WINDOW,
         deadlines: [(name("transfer"), Duration::from_secs(1))].into(),
         ports,
         tracker: TaskTracker::new(),

@@ -11,9 +11,10 @@ use axum::response::IntoResponse;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::orders::Orders;
+use super::orders::{APPEND_WAIT, Orders};
 use super::refusal::Refusal;
-use crate::domain::event::{self, decode};
+use crate::domain::event::{self, Event, Reason, decode, is_stale};
+use crate::domain::order::Millis;
 
 /// The largest body in bytes; an event is 2 KiB at most, this leaves room to say so politely.
 const MAX_BODY: usize = 64 * 1024;
@@ -37,6 +38,7 @@ pub(super) async fn publish(
              give commands on the admin listener",
         ));
     }
+    fresh(&event, orders.clock.wall(), orders.window)?;
     let traceparent = headers
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
@@ -61,6 +63,24 @@ pub(super) async fn publish(
         "offset": at.offset,
     });
     Ok((StatusCode::ACCEPTED, Json(receipt)))
+}
+
+/// An event that its shard would keep as a dead letter must not be acknowledged as accepted; it may lie
+/// before the broker for as long as [`APPEND_WAIT`].
+fn fresh(event: &Event, now: Millis, window: Duration) -> Result<(), event::Refusal> {
+    let latest = now + APPEND_WAIT.as_millis() as Millis;
+    if !is_stale(event.at, latest, window.as_millis() as Millis) {
+        return Ok(());
+    }
+    Err(event::Refusal::new(
+        Reason::Stale,
+        format!(
+            "at: {} s ago, orders are remembered for {} s only; at is when the event is published, \
+             not when its order was made",
+            now.saturating_sub(event.at) / 1000,
+            window.as_secs()
+        ),
+    ))
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, Refusal> {

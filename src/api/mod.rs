@@ -45,6 +45,8 @@ pub struct Api {
     pub clock: Clock,
     /// N.
     pub shards: u16,
+    /// The dedupe window: an event appended later than this after its own `at` becomes a dead letter.
+    pub window: Duration,
     /// The configured order types, and how long a caller waits for one's owner to answer.
     pub deadlines: BTreeMap<TypeName, Duration>,
     /// The rest of the program.
@@ -69,6 +71,7 @@ impl Api {
         let state = Arc::new(orders::Orders {
             clock: self.clock,
             shards: self.shards,
+            window: self.window,
             deadlines: self.deadlines,
             ports: self.ports,
             flights,

@@ -30,7 +30,7 @@ use crate::store::script::Found;
 const RESULT_WAIT: Duration = Duration::from_millis(200);
 
 /// After this the broker counts as down; librdkafka itself would try for minutes.
-const APPEND_WAIT: Duration = Duration::from_secs(10);
+pub(super) const APPEND_WAIT: Duration = Duration::from_secs(10);
 
 /// What the engine may take beyond its deadline to say that there was no answer.
 const ASK_SLACK: Duration = Duration::from_millis(500);
@@ -43,6 +43,7 @@ const SOURCE: &str = "api";
 pub(super) struct Orders {
     pub clock: Clock,
     pub shards: u16,
+    pub window: Duration,
     pub deadlines: BTreeMap<TypeName, Duration>,
     pub ports: Ports,
     pub flights: Flights<Flight, Told>,

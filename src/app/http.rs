@@ -53,6 +53,7 @@ impl Listeners {
         let api = Api {
             clock: ports.clock,
             shards: config.shards,
+            window: config.dedupe_window,
             deadlines: deadlines(config),
             ports: api_ports(ports),
             tracker: tasks.clone(),
