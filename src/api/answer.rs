@@ -69,8 +69,8 @@ pub(super) enum Recorded {
     Appended,
     /// The broker has not acknowledged it.
     NotAcknowledged,
-    /// The order never had an event: it is answered, not published.
-    NeverHadAnEvent,
+    /// The view does not know the order: it is answered, not published.
+    NotKnown,
 }
 
 impl OrderAnswer {
@@ -186,9 +186,12 @@ impl OrderAnswer {
             Recorded::NotAcknowledged | Recorded::NotTerminal => {
                 self.reason = Some("the answer could not be recorded yet; ask again".into());
             }
-            Recorded::NeverHadAnEvent => {
-                self.reason =
-                    Some("no event of this order was ever published; nothing is recorded".into());
+            // It may have had events: not read yet, while a view is folded again, or no longer
+            // remembered.
+            Recorded::NotKnown => {
+                self.reason = Some(
+                    "no event of this order is known at this moment; nothing is recorded".into(),
+                );
             }
         }
     }

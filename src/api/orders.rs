@@ -202,7 +202,7 @@ impl Orders {
         let at = self.clock.wall();
         let recorded = match terminal_event(&key, &said.answer, at) {
             None => Recorded::NotTerminal,
-            Some(_) if !known => Recorded::NeverHadAnEvent,
+            Some(_) if !known => Recorded::NotKnown,
             Some(value) => match self.append(key, value, traceparent).await {
                 Ok(_) => Recorded::Appended,
                 Err(error) => {
