@@ -155,7 +155,6 @@ impl Orders {
             key: key.clone(),
             query: kept.query.map(|query| query.get().into()),
             traceparent: kept.traceparent,
-            attempt: record.map_or(0, |r| r.asked).saturating_add(1),
             deadline: orders.deadline(&key.order_type)?,
         };
         let flight = Flight {

@@ -55,8 +55,6 @@ pub struct AskNow {
     pub query: Option<Box<str>>,
     /// W3C trace parent of the order's event.
     pub traceparent: Option<Box<str>>,
-    /// 1 for the first.
-    pub attempt: u16,
     /// How long the callers wait, the ceiling's slot included.
     pub deadline: Duration,
 }

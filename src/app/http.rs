@@ -99,7 +99,9 @@ fn api_ports<S: Store>(ports: &Arc<Ports<S>>) -> ApiPorts {
         ask_now: port(move |ask: crate::api::ports::AskNow| {
             let engine = engine.clone();
             async move {
-                let said = engine.ask_now(ask.key, ask.query, ask.deadline).await;
+                let said = engine
+                    .ask_now(ask.key, ask.query, ask.traceparent, ask.deadline)
+                    .await;
                 Said {
                     answer: said.answer,
                     data: said.data,

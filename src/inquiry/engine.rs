@@ -120,6 +120,7 @@ impl Engine {
         &self,
         key: OrderKey,
         query: Option<Box<str>>,
+        traceparent: Option<Box<str>>,
         deadline: Duration,
     ) -> AnswerNow {
         let unasked = || AnswerNow {
@@ -135,6 +136,7 @@ impl Engine {
         let question = QuestionNow {
             key,
             query,
+            traceparent,
             until,
             caller,
         };

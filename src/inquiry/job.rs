@@ -37,6 +37,7 @@ pub(super) enum Job {
 pub(super) struct QuestionNow {
     pub(super) key: OrderKey,
     pub(super) query: Option<Box<str>>,
+    pub(super) traceparent: Option<Box<str>>,
     /// Monotonic milliseconds at which the caller gives up.
     pub(super) until: Millis,
     pub(super) caller: oneshot::Sender<AnswerNow>,
@@ -74,7 +75,7 @@ impl Job {
             Self::Now(question) => Subject {
                 req_no: &question.key.req_no,
                 query: question.query.as_deref(),
-                traceparent: None,
+                traceparent: question.traceparent.as_deref(),
                 attempt: 0,
                 deadline_ms: timeout.min(question.until.saturating_sub(now)),
             },

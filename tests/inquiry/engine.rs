@@ -229,7 +229,7 @@ async fn an_order_type_that_is_not_configured_is_not_asked() {
     assert_eq!(world.engine.permits(&type_name("transfer")), 0);
     let now = world
         .engine
-        .ask_now(key("transfer/TX1"), None, Duration::from_mins(1));
+        .ask_now(key("transfer/TX1"), None, None, Duration::from_mins(1));
     assert_eq!(now.await.answer, not_started());
 }
 
@@ -254,11 +254,35 @@ async fn a_caller_of_the_api_gets_the_owners_data_and_no_log_does() {
     let world = World::new([("transfer", order_type(owner.url()))]);
     let now = world
         .engine
-        .ask_now(key("transfer/TX1"), None, Duration::from_mins(1))
+        .ask_now(key("transfer/TX1"), None, None, Duration::from_mins(1))
         .await;
     assert_eq!(now.answer, Answer::InProgress);
     assert_eq!(now.data.as_ref().unwrap().get(), r#"{"card":"4242"}"#);
     assert!(!format!("{now:?}").contains("4242"));
+}
+
+#[tokio::test]
+async fn a_persons_question_belongs_to_the_orders_trace_and_is_no_attempt() {
+    let body = br#"{"status":"3","reqNO":"TX1"}"#;
+    let owner = OwnerStub::answering("200 OK", "", body).await;
+    let world = World::new([("transfer", order_type(owner.url()))]);
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    world
+        .engine
+        .ask_now(
+            key("transfer/TX1"),
+            None,
+            Some(parent.into()),
+            Duration::from_mins(1),
+        )
+        .await;
+    let head = owner.last_head();
+    for line in [
+        format!("traceparent: {parent}"),
+        "settled-attempt: 0".into(),
+    ] {
+        assert!(head.lines().any(|l| l == line), "{line} in {head}");
+    }
 }
 
 #[tokio::test]
@@ -267,7 +291,7 @@ async fn a_caller_of_the_api_is_told_at_its_deadline_that_the_owner_is_silent() 
     let world = World::new([("transfer", order_type(owner.url()))]);
     let now = world
         .engine
-        .ask_now(key("transfer/TX1"), None, Duration::from_millis(500))
+        .ask_now(key("transfer/TX1"), None, None, Duration::from_millis(500))
         .await;
     let timed_out = Answer::CouldNotAsk {
         why: CouldNotAsk::TimedOut,
@@ -291,7 +315,9 @@ async fn people_and_shards_take_turns() {
         let (engine, told) = (world.engine.clone(), told.clone());
         world.tasks.spawn(async move {
             let key = key(&format!("transfer/NOW{n}"));
-            let now = engine.ask_now(key, None, Duration::from_mins(1)).await;
+            let now = engine
+                .ask_now(key, None, None, Duration::from_mins(1))
+                .await;
             told.send(now.answer).await.unwrap();
         });
     }

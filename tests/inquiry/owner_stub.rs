@@ -32,7 +32,8 @@ pub enum Behaviour {
 pub struct OwnerStub {
     pub addr: SocketAddr,
     connections: Arc<AtomicUsize>,
-    requests: watch::Sender<usize>,
+    /// The heads of all requests, in lower case.
+    requests: watch::Sender<Vec<String>>,
 }
 
 impl OwnerStub {
@@ -41,7 +42,7 @@ impl OwnerStub {
         let stub = Self {
             addr: listener.local_addr().unwrap(),
             connections: Arc::default(),
-            requests: watch::Sender::new(0),
+            requests: watch::Sender::new(Vec::new()),
         };
         let running = stub.clone();
         let tasks = TaskTracker::new();
@@ -69,13 +70,18 @@ impl OwnerStub {
     }
 
     pub fn requests(&self) -> usize {
-        *self.requests.borrow()
+        self.requests.borrow().len()
+    }
+
+    /// The head of the last request, in lower case.
+    pub fn last_head(&self) -> String {
+        self.requests.borrow().last().cloned().unwrap()
     }
 
     /// Returns once `count` requests have arrived.
     pub async fn wait_for_requests(&self, count: usize) {
         let mut requests = self.requests.subscribe();
-        requests.wait_for(|seen| *seen >= count).await.unwrap();
+        requests.wait_for(|seen| seen.len() >= count).await.unwrap();
     }
 }
 
@@ -88,9 +94,9 @@ pub fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-async fn serve(mut stream: TcpStream, behaviour: Behaviour, requests: watch::Sender<usize>) {
-    while read_request(&mut stream).await.is_some() {
-        requests.send_modify(|seen| *seen += 1);
+async fn serve(mut stream: TcpStream, behaviour: Behaviour, requests: watch::Sender<Vec<String>>) {
+    while let Some(head) = read_request(&mut stream).await {
+        requests.send_modify(|seen| seen.push(head));
         match &behaviour {
             Behaviour::Sends(bytes) => {
                 if stream.write_all(bytes).await.is_err() {
@@ -124,8 +130,9 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, requests: watch::Sen
     }
 }
 
-/// Reads a head and as much body as it announces; `None` at the end of the connection.
-async fn read_request(stream: &mut TcpStream) -> Option<()> {
+/// Reads a head, which is returned in lower case, and as much body as it announces; `None` at the end
+/// of the connection.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -137,5 +144,5 @@ async fn read_request(stream: &mut TcpStream) -> Option<()> {
         .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(())
+    Some(head)
 }
