@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::delivery::Delivery;
 use super::feed::{Batch, Feed};
@@ -75,20 +75,11 @@ pub struct Start {
     pub sink: Sink,
 }
 
-/// What the owners are told beside records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReaderNotice {
-    /// How often some partition's position was outside its log. Kafka does not say which: each owner
-    /// compares its own next position with the watermarks.
-    pub out_of_range: u64,
-}
-
 /// Orders for the reader. They take effect within milliseconds and never block; the last one for a
 /// log partition counts.
 #[derive(Clone)]
 pub struct ReaderHandle {
     orders: Arc<Mutex<HashMap<(Log, u16), Order>>>,
-    notices: watch::Receiver<ReaderNotice>,
 }
 
 enum Order {
@@ -116,11 +107,6 @@ impl ReaderHandle {
         orders.insert((log, partition), Order::Stop { generation });
     }
 
-    /// Changes with every notice.
-    pub fn notices(&self) -> watch::Receiver<ReaderNotice> {
-        self.notices.clone()
-    }
-
     fn orders(&self) -> std::sync::MutexGuard<'_, HashMap<(Log, u16), Order>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,14 +121,11 @@ pub fn spawn(
     configured: Configured,
 ) -> Result<(ReaderHandle, KafkaThread), ThreadError> {
     let consumer: BaseConsumer = settings.reader().create()?;
-    let (notify, notices) = watch::channel(ReaderNotice::default());
     let handle = ReaderHandle {
         orders: Arc::default(),
-        notices,
     };
     let reader = Reader {
         handle: handle.clone(),
-        notify,
         configured,
         shards: settings.shards,
         window: settings.window,
@@ -156,7 +139,6 @@ pub fn spawn(
 
 struct Reader {
     handle: ReaderHandle,
-    notify: watch::Sender<ReaderNotice>,
     configured: Configured,
     shards: u16,
     window: u64,
@@ -181,7 +163,7 @@ impl Reader {
         for _ in 0..TURN {
             match consumer.poll(wait) {
                 Some(Ok(record)) => taken = taken.max(self.take(&record)),
-                Some(Err(error)) => self.hear(error)?,
+                Some(Err(error)) => hear(error)?,
                 None => break,
             }
             wait = Duration::ZERO;
@@ -249,22 +231,6 @@ impl Reader {
         }
     }
 
-    /// Most errors are the library's own worries (a broker gone, a leader moved): it logs and repairs
-    /// them.
-    fn hear(&self, error: KafkaError) -> KafkaResult<()> {
-        match error {
-            KafkaError::MessageConsumptionFatal(_) => Err(error),
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                self.notify.send_modify(|notice| notice.out_of_range += 1);
-                Ok(())
-            }
-            other => {
-                tracing::debug!(error = %other, "the reader goes on after an error");
-                Ok(())
-            }
-        }
-    }
-
     fn note_positions(&mut self, consumer: &BaseConsumer) -> KafkaResult<()> {
         if self.events.is_empty() && self.results.is_empty() {
             return Ok(());
@@ -281,5 +247,18 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Most errors are the library's own worries (a broker gone, a leader moved): it logs and repairs
+/// them. That a position is outside its log comes without topic or partition: each shard compares its
+/// own with the log's ends, at the latest with its next survey.
+fn hear(error: KafkaError) -> KafkaResult<()> {
+    match error {
+        KafkaError::MessageConsumptionFatal(_) => Err(error),
+        other => {
+            tracing::debug!(error = %other, "the reader goes on after an error");
+            Ok(())
+        }
     }
 }
