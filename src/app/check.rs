@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use crate::config::{Config, Secret};
+use crate::kafka::Log;
 use crate::kafka::settings::{Settings, World};
 use crate::kafka::topic_plan::Needs;
 use crate::kafka::topic_rules::{Finding, Verdict};
 use crate::kafka::topics::{Created, TopicAdmin, TopicsError};
+use crate::shard::Retention;
 use crate::store::redis::RedisStore;
 use crate::store::{Store, StoreError};
 
@@ -50,16 +52,18 @@ pub async fn create_topics(config: &Config) -> Result<Vec<Created>, TopicsError>
         .await
 }
 
-/// How long `order-events` keeps its records; `None` where nobody says.
-pub(super) async fn events_retention(config: &Config, world: World) -> Option<Duration> {
+/// How long the logs keep their records, where somebody says.
+pub(super) async fn retention(config: &Config, world: World) -> Retention {
     if world == World::Embedded {
-        return None;
+        return Retention::default();
     }
-    TopicAdmin::new(&Settings::new(config, world))
-        .ok()?
-        .events_retention()
-        .await
-        .ok()?
+    let Ok(topics) = TopicAdmin::new(&Settings::new(config, world)) else {
+        return Retention::default();
+    };
+    Retention {
+        events: topics.retention(Log::Events).await.ok().flatten(),
+        results: topics.retention(Log::Results).await.ok().flatten(),
+    }
 }
 
 async fn topics(config: &Config, world: World) -> Result<Vec<Finding>, TopicsError> {

@@ -10,6 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use super::Log;
 use super::settings::{Settings, World};
 use super::topic_plan::{Needs, TopicPlan, plans};
 use super::topic_rules::{Finding, Judge, TopicFacts};
@@ -144,9 +145,9 @@ impl TopicAdmin {
         })
     }
 
-    /// How long `order-events` keeps its records; `None`: for ever, or nobody says.
-    pub async fn events_retention(&self) -> Result<Option<Duration>, TopicsError> {
-        let facts = self.facts(&self.settings.topics.events).await?;
+    /// How long a log keeps its records; `None`: for ever, or nobody says.
+    pub async fn retention(&self, log: Log) -> Result<Option<Duration>, TopicsError> {
+        let facts = self.facts(self.settings.topics.of(log)).await?;
         let retention = facts.and_then(|facts| facts.properties.get("retention.ms")?.parse().ok());
         Ok(retention.map(Duration::from_millis))
     }

@@ -40,7 +40,8 @@ enum Done {
     Input(Input),
     Opened(Result<Publisher, String>),
     Published(Result<Publisher, String>),
-    Told,
+    /// The floor was committed, and so long the oldest result that the view needs is still kept.
+    Floored(Option<Duration>),
 }
 
 /// One assignment of one shard.
@@ -167,7 +168,11 @@ impl<S: Store> Shard<S> {
 
     fn done(&mut self, generation: u64, done: Done) {
         let (publisher, input): (_, fn(_) -> Input) = match done {
-            Done::Told => return,
+            Done::Floored(left) => {
+                return left.into_iter().for_each(|left| {
+                    self.gauges.set_headroom(Log::Results, left);
+                });
+            }
             Done::Input(input) => {
                 self.gauge(&input);
                 return self.step(generation, input);
@@ -197,7 +202,7 @@ impl<S: Store> Shard<S> {
                     self.gauges
                         .set_lag(Log::Results, ends.results.high.saturating_sub(r));
                 }
-                if let Some(retention) = self.ports.events_retention {
+                if let Some(retention) = self.ports.retention.events {
                     let waits = self.core.oldest_unfolded().map_or(0, |appended| {
                         self.ports.clock.wall().saturating_sub(appended)
                     });

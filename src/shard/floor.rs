@@ -1,4 +1,7 @@
-//! Where a wiped view is folded from: the committed floor, held against what the logs still have.
+//! Where a wiped view is folded from: the committed floor, held against what the logs still have, and
+//! whether `order-results` will go on having it.
+
+use std::time::Duration;
 
 use super::Ports;
 use super::core::input::FloorFound;
@@ -63,4 +66,57 @@ pub(super) async fn find<S: Store>(ports: &Ports<S>, shard: u16) -> Result<Floor
         appended,
         known_below,
     })
+}
+
+/// An open exhaustion must be heard of this long before retention removes its result: nothing else
+/// could bring its order back into a wiped view.
+const NOTICE: Duration = Duration::from_hours(24);
+
+/// Commits the floor, and says for how long `order-results` still keeps the oldest record that the
+/// view needs: the result of its oldest open exhaustion, where there is one. Less than [`NOTICE`] is an
+/// alarm, each time. `None` where nobody says. A failure is told; the next floor makes up for it.
+pub(super) async fn commit<S: Store>(
+    ports: &Ports<S>,
+    shard: u16,
+    floor: Floor,
+) -> Option<Duration> {
+    if let Err(error) = ports.floors.commit(shard, floor).await {
+        tracing::warn!(shard, %error, "the floor was not committed, the next one will be");
+    }
+    let retention = ports.retention.results?;
+    let appended = ports.ends.append_time(Log::Results, shard, floor.r).await;
+    let appended = appended.ok()?;
+    let left = left(retention, appended, ports.clock.wall());
+    if left < NOTICE {
+        tracing::error!(
+            shard,
+            offset = floor.r,
+            left_seconds = left.as_secs(),
+            "an exhausted order is about to leave order-results: settle or requeue it, or raise the retention"
+        );
+        ports.metrics.alarm(Alarm::OldExhaustion);
+    }
+    Some(left)
+}
+
+/// What is left of a record's retention; all of it where there is no record.
+fn left(retention: Duration, appended: Option<Millis>, now: Millis) -> Duration {
+    let age = appended.map_or(0, |appended| now.saturating_sub(appended));
+    retention.saturating_sub(Duration::from_millis(age))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exhaustion_is_old_a_day_before_its_result_goes() {
+        let (retention, hour) = (Duration::from_hours(15 * 24), 3_600_000_u64);
+        let now = 1_800_000_000_000_u64;
+        let is_old = |hours: u64| left(retention, Some(now - hours * hour), now) < NOTICE;
+        assert!(!is_old(14 * 24));
+        assert!(is_old(14 * 24 + 1));
+        assert!(is_old(16 * 24), "already beyond it");
+        assert_eq!(left(retention, None, now), retention);
+    }
 }

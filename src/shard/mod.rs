@@ -12,4 +12,4 @@ mod report;
 pub use actor::Shard;
 pub use inlet::Inlet;
 pub use ownership::Ownership;
-pub use ports::Ports;
+pub use ports::{Ports, Retention};

@@ -1,6 +1,7 @@
 //! What a shard needs of the rest of the worker. `app` makes it once; every shard shares it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::inquiry::Engine;
@@ -12,6 +13,15 @@ use crate::kafka::publisher::PublisherPool;
 use crate::kafka::reader::ReaderHandle;
 use crate::metrics::Metrics;
 
+/// How long each log keeps its records; `None`: for ever, or nobody says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `order-events`.
+    pub events: Option<Duration>,
+    /// `order-results`.
+    pub results: Option<Duration>,
+}
+
 /// The worker, as a shard sees it.
 pub struct Ports<S> {
     /// The name in header `settled-app`.
@@ -20,8 +30,8 @@ pub struct Ports<S> {
     pub shards: u16,
     /// The dedupe window, in milliseconds.
     pub window: u64,
-    /// How long `order-events` keeps its records, where that is known.
-    pub events_retention: Option<std::time::Duration>,
+    /// How long the logs keep their records.
+    pub retention: Retention,
     /// The view.
     pub store: Arc<S>,
     /// Reads both logs.

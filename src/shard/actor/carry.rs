@@ -81,13 +81,10 @@ impl<S: Store> Shard<S> {
                 self.beside(async move { Done::Input(Input::Surveyed(store.survey(shard).await)) });
             }
             Command::CommitFloor(floor) => {
-                let floors = self.ports.floors.clone();
-                self.beside(async move {
-                    if let Err(error) = floors.commit(shard, floor).await {
-                        tracing::warn!(shard, %error, "the floor was not committed, the next one will be");
-                    }
-                    Done::Told
-                });
+                let ports = Arc::clone(&self.ports);
+                self.beside(
+                    async move { Done::Floored(floor::commit(&ports, shard, floor).await) },
+                );
             }
             Command::CommitGroup(e) => self.ports.member.commit(&[(shard, e)]),
         }

@@ -248,7 +248,7 @@ impl Generation {
 
     fn dead_letter(&mut self, record: EventRecord, refusal: Refusal, out: &mut Output) {
         if self.was_dealt_with(record.offset) {
-            return self.intake.offsets.release(record.offset);
+            return self.done(record.offset, EventOutcome::Repeated, out);
         }
         self.intake.letters += 1;
         out.notes.push(Note::DeadLetter(refusal.reason));
@@ -281,7 +281,7 @@ impl Generation {
             );
         }
         if self.was_dealt_with(record.offset) {
-            return self.intake.offsets.release(record.offset);
+            return self.done(record.offset, EventOutcome::Repeated, out);
         }
         self.intake.letters += 1;
         out.notes.push(Note::Event(EventOutcome::Forwarded));
