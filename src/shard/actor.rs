@@ -14,12 +14,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::bursts::Bursts;
 use super::core::input::{Heard, Input, Output};
 use super::core::plan::Plan;
 use super::core::{Core, Phase};
 use super::letters::Letters;
 use super::report::{Reporter, gauges};
 use super::{Ownership, Ports};
+use crate::domain::order::Millis;
 use crate::inquiry::{Answered, Ticket};
 use crate::kafka::feed::Batch;
 use crate::kafka::publisher::Publisher;
@@ -68,6 +70,7 @@ struct Told {
     phase: Option<Phase>,
     paused: Option<PauseReason>,
     claimed: Vec<u32>,
+    bursts: Bursts,
 }
 
 impl<S: Store> Shard<S> {
@@ -224,17 +227,20 @@ impl<S: Store> Shard<S> {
 
     /// Tells logs, metrics and the engine's budget how things stand.
     fn tell(&mut self) {
-        let reporter = Reporter {
+        let mut reporter = Reporter {
             shard: self.plan.shard,
             plan: &self.plan,
             metrics: &self.ports.metrics,
             gauges: &self.gauges,
+            bursts: &mut self.told.bursts,
         };
         for note in self.out.notes.drain(..) {
             reporter.tell(note);
         }
-        self.gauges.tick(self.ports.clock.monotonic());
-        let phase = self.core.phase();
+        let (now, phase) = (self.ports.clock.monotonic(), self.core.phase());
+        let idle = phase == Phase::Idle;
+        reporter.tell_bursts(if idle { Millis::MAX } else { now });
+        self.gauges.tick(now);
         if self.told.phase != Some(phase) {
             self.told.phase = Some(phase);
             match phase {

@@ -1,6 +1,7 @@
 //! One shard's life: the pure core that decides, and the actor that carries its commands out.
 
 mod actor;
+mod bursts;
 pub mod core;
 mod floor;
 mod inlet;

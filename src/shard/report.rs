@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bursts::{Bursts, Kind};
 use super::core::input::{Alarm, Note};
 use super::core::plan::Plan;
 use crate::domain::order::{Millis, TypeId, TypeName};
@@ -15,10 +16,11 @@ pub(super) struct Reporter<'a> {
     pub plan: &'a Plan,
     pub metrics: &'a Metrics,
     pub gauges: &'a ShardMetrics,
+    pub bursts: &'a mut Bursts,
 }
 
 impl Reporter<'_> {
-    pub fn tell(&self, note: Note) {
+    pub fn tell(&mut self, note: Note) {
         let shard = self.shard;
         match note {
             Note::Recovering(cause) => {
@@ -70,7 +72,35 @@ impl Reporter<'_> {
         }
     }
 
-    fn alarm(&self, alarm: &Alarm) {
+    /// Tells what comes in bursts, as far as it is time at `now`.
+    pub fn tell_bursts(&mut self, now: Millis) {
+        let shard = self.shard;
+        for line in self.bursts.due(now) {
+            let (count, example) = (line.count, line.example);
+            match line.kind {
+                Kind::Contradiction => tracing::error!(
+                    shard,
+                    count,
+                    order = example,
+                    "an owner's answer contradicts the status that is being published"
+                ),
+                Kind::Conflict => tracing::error!(
+                    shard,
+                    count,
+                    order = example,
+                    "a terminal event contradicts the published status, which stands"
+                ),
+                Kind::ForeignResult => tracing::error!(
+                    shard,
+                    count,
+                    offset = example,
+                    "a record of order-results is none of ours"
+                ),
+            }
+        }
+    }
+
+    fn alarm(&mut self, alarm: &Alarm) {
         let shard = self.shard;
         let kind = match alarm {
             Alarm::OutOfRange {
@@ -90,11 +120,11 @@ impl Reporter<'_> {
                 AlarmKind::OutOfRange
             }
             Alarm::Contradiction(key) => {
-                tracing::error!(shard, order = %key, "an owner's answer contradicts the status that is being published");
+                self.bursts.add(Kind::Contradiction, key);
                 AlarmKind::ContradictedAnswer
             }
             Alarm::Conflict(key) => {
-                tracing::error!(shard, order = %key, "a terminal event contradicts the published status, which stands");
+                self.bursts.add(Kind::Conflict, key);
                 AlarmKind::Conflict
             }
             Alarm::Violation(id, violation) => {
@@ -121,7 +151,7 @@ impl Reporter<'_> {
                 AlarmKind::Exhausted
             }
             Alarm::ForeignResult(offset) => {
-                tracing::error!(shard, offset, "a record of order-results is none of ours");
+                self.bursts.add(Kind::ForeignResult, offset);
                 AlarmKind::ForeignResult
             }
             Alarm::Damaged(error) => {
