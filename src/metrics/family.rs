@@ -112,17 +112,17 @@ impl Families {
             events: make.counters(
                 "events_total",
                 &["outcome"],
-                "Records of order-events by what became of them.",
+                "Records of order-events by what became of them; what is read again counts again.",
             )?,
             results: make.counters(
                 "results_total",
                 &["outcome", "status"],
-                "Results read back from order-results.",
+                "Results folded into the view, each by one worker; what a rebuild reads again is not counted.",
             )?,
             dead_letters: make.counters(
                 "dead_letters_total",
                 &["reason"],
-                "Events kept as dead letters, acknowledged by the broker.",
+                "Dead letters that the broker acknowledged; after a crash an event may be kept twice.",
             )?,
             commit_duration: make.histogram(
                 "commit_duration_seconds",

@@ -101,13 +101,14 @@ impl Metrics {
         self.events.of(outcome).inc();
     }
 
-    /// A result was read back from `order-results` and folded for the first time by this worker.
+    /// A result was read back from `order-results` and folded, which this worker has not told before.
     pub fn result(&self, kind: ResultKind) {
         self.results.of(kind).inc();
     }
 
-    /// A dead letter was acknowledged.
+    /// An event was kept as a dead letter, acknowledged.
     pub fn dead_letter(&self, reason: Reason) {
+        self.event(EventOutcome::DeadLetter);
         self.dead_letters.of(reason.into()).inc();
     }
 

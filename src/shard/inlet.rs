@@ -1,7 +1,7 @@
 //! A partition of `order-events` beyond N: no view, its owner forwards every record to the shard that
 //! it belongs to and only then commits the group's offset, the one place where that counts.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ pub struct Inlet<S> {
     generation: u64,
     ownership: Ownership,
     letters: Letters,
-    open: BTreeSet<u64>,
+    /// Offsets that are not acknowledged; of a dead letter with its reason.
+    open: BTreeMap<u64, Option<Reason>>,
     position: u64,
     committed: u64,
 }
@@ -51,7 +52,7 @@ impl<S: Store> Inlet<S> {
             generation,
             ownership,
             letters,
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             position: 0,
             committed: 0,
         }
@@ -104,7 +105,10 @@ impl<S: Store> Inlet<S> {
                 () = tokio::time::sleep(Duration::from_millis(20)), if full => {}
             }
             self.letters.send()?;
-            let next = self.open.first().copied().unwrap_or(self.position);
+            let next = self
+                .open
+                .first_key_value()
+                .map_or(self.position, |(first, _)| *first);
             if next > self.committed {
                 self.committed = next;
                 self.ports.member.commit(&[(self.partition, next)]);
@@ -117,44 +121,32 @@ impl<S: Store> Inlet<S> {
             return;
         }
         for record in batch.records {
-            self.open.insert(record.offset);
             let original = record.original.unwrap_or_default();
-            let letter = match record.event {
-                Ok(_) if record.forwarded => {
-                    let detail = "partition: forwarded once and still not in its order's partition"
-                        .to_owned();
-                    let refusal = Refusal {
-                        reason: Reason::Misrouted,
-                        detail,
-                    };
-                    Letter::dead(
-                        self.partition,
-                        record.offset,
-                        record.appended,
-                        refusal,
-                        *original,
-                    )
-                }
-                Ok(event) => {
-                    self.ports.metrics.event(EventOutcome::Forwarded);
-                    Letter::Forward {
-                        to: event.key.shard(self.ports.shards),
-                        original,
-                        offset: record.offset,
-                    }
-                }
-                Err(refusal) => {
-                    self.ports.metrics.dead_letter(refusal.reason);
-                    Letter::dead(
-                        self.partition,
-                        record.offset,
-                        record.appended,
-                        refusal,
-                        *original,
-                    )
-                }
+            let event = match record.event {
+                Ok(_) if record.forwarded => Err(Refusal::new(
+                    Reason::Misrouted,
+                    "partition: forwarded once and still not in its order's partition",
+                )),
+                judged => judged,
             };
-            self.letters.push(letter);
+            self.open.insert(
+                record.offset,
+                event.as_ref().err().map(|refusal| refusal.reason),
+            );
+            self.letters.push(match event {
+                Ok(event) => Letter::Forward {
+                    to: event.key.shard(self.ports.shards),
+                    original,
+                    offset: record.offset,
+                },
+                Err(refusal) => Letter::dead(
+                    self.partition,
+                    record.offset,
+                    record.appended,
+                    refusal,
+                    *original,
+                ),
+            });
         }
         self.position = self.position.max(batch.position);
     }
@@ -164,7 +156,11 @@ impl<S: Store> Inlet<S> {
             return Ok(());
         };
         outcome?;
-        self.open.remove(&ticket.offset);
+        match self.open.remove(&ticket.offset) {
+            Some(Some(reason)) => self.ports.metrics.dead_letter(reason),
+            Some(None) => self.ports.metrics.event(EventOutcome::Forwarded),
+            None => {}
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::bursts::{Bursts, Kind};
 use super::core::input::{Alarm, Note};
 use super::core::plan::Plan;
 use crate::domain::order::{Millis, TypeId, TypeName};
-use crate::metrics::label::{Alarm as AlarmKind, EventOutcome, Label, StallReason};
+use crate::metrics::label::{Alarm as AlarmKind, Label, StallReason};
 use crate::metrics::{Metrics, ShardMetrics, TypeGauges, ViewGauges};
 use crate::store::script::Survey;
 
@@ -36,10 +36,7 @@ impl Reporter<'_> {
                 self.metrics.alarm(AlarmKind::ViewRebuilt);
             }
             Note::Event(outcome) => self.metrics.event(outcome),
-            Note::DeadLetter(reason) => {
-                self.metrics.event(EventOutcome::DeadLetter);
-                self.metrics.dead_letter(reason);
-            }
+            Note::DeadLetter(reason) => self.metrics.dead_letter(reason),
             Note::Asked {
                 type_index,
                 answer,

@@ -169,7 +169,7 @@ pub enum Note {
     },
     /// An event had its effect.
     Event(EventOutcome),
-    /// An event became a dead letter.
+    /// An event was kept as a dead letter, acknowledged.
     DeadLetter(Reason),
     /// A question came back.
     Asked {
@@ -184,7 +184,7 @@ pub enum Note {
     },
     /// Results were committed: how many, and how long the commit took.
     Committed(usize, Millis),
-    /// A result was read back and folded.
+    /// A result was read back and folded, for the first time as far as this worker knows.
     Result(ResultKind),
     /// Records that the sweep put back into a bucket.
     Swept(u32),

@@ -1,7 +1,7 @@
 //! Events on their way into the view. Each is judged once: dead letter, forward, fold, look-up, or a
 //! place in the gate; its offset is held until it has had its effect.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::gate::Planned;
 use super::input::{Alarm, Command, Note, Output};
@@ -37,8 +37,8 @@ pub(super) struct Intake {
     pub unfolded: VecDeque<Unfolded>,
     /// Terminal events, to be looked up.
     pub terminal: VecDeque<(OrderId, EventRecord)>,
-    /// Dead letters and forwards that are not acknowledged.
-    pub letters: usize,
+    /// Dead letters and forwards that are not acknowledged, by offset; a dead letter with its reason.
+    pub letters: BTreeMap<u64, Option<Reason>>,
     /// The end of the log when the recovery asked for it.
     pub end: u64,
 }
@@ -49,7 +49,7 @@ impl Intake {
             offsets: Offsets::starting_at(e),
             unfolded: VecDeque::new(),
             terminal: VecDeque::new(),
-            letters: 0,
+            letters: BTreeMap::new(),
             end: 0,
         }
     }
@@ -168,7 +168,11 @@ impl Core {
     ) {
         match (answer, &mut self.own) {
             (Ok(()), Some(own)) => {
-                own.intake.letters = own.intake.letters.saturating_sub(1);
+                if let Some(letter) = own.intake.letters.remove(&offset) {
+                    out.notes.push(
+                        letter.map_or(Note::Event(EventOutcome::Forwarded), Note::DeadLetter),
+                    );
+                }
                 own.intake.offsets.release(offset);
             }
             (Ok(()), None) => {}
@@ -250,8 +254,9 @@ impl Generation {
         if self.was_dealt_with(record.offset) {
             return self.done(record.offset, EventOutcome::Repeated, out);
         }
-        self.intake.letters += 1;
-        out.notes.push(Note::DeadLetter(refusal.reason));
+        self.intake
+            .letters
+            .insert(record.offset, Some(refusal.reason));
         let EventRecord {
             offset,
             appended,
@@ -283,8 +288,7 @@ impl Generation {
         if self.was_dealt_with(record.offset) {
             return self.done(record.offset, EventOutcome::Repeated, out);
         }
-        self.intake.letters += 1;
-        out.notes.push(Note::Event(EventOutcome::Forwarded));
+        self.intake.letters.insert(record.offset, None);
         let EventRecord {
             offset, original, ..
         } = record;

@@ -132,6 +132,8 @@ pub struct Core {
     floor: Option<input::FloorFound>,
     /// How many more orders of `Plan::types[i]` may be claimed, as last told, less what was claimed since.
     permits: Vec<u32>,
+    /// Results below were told already, or are history that a rebuild reads again.
+    told: u64,
 }
 
 impl Core {
@@ -147,6 +149,7 @@ impl Core {
             own: None,
             floor: None,
             permits,
+            told: 0,
         }
     }
 
@@ -229,7 +232,7 @@ impl Core {
             Some(PauseReason::StoreFull)
         } else if own.intake.backlog() >= intake::BACKLOG {
             Some(PauseReason::Backlog)
-        } else if own.intake.letters >= intake::LETTERS {
+        } else if own.intake.letters.len() >= intake::LETTERS {
             Some(PauseReason::Unacknowledged)
         } else {
             None

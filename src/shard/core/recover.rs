@@ -182,6 +182,9 @@ impl Core {
             own.caught_up = Some(now);
         }
         if self.phase == Phase::AskingEnds {
+            if own.rebuild.is_some() {
+                self.told = self.told.max(ends.results.high);
+            }
             let from = own.results.position();
             own.intake.end = ends.events.high;
             self.phase = Phase::FoldingResults(ends.results.high);
@@ -248,3 +251,6 @@ impl Core {
 fn outside(position: u64, ends: Ends) -> bool {
     position < ends.low || position > ends.high
 }
+
+#[cfg(test)]
+mod tests;

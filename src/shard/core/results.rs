@@ -199,8 +199,11 @@ impl Core {
                 own.wheel.remove(&id);
                 self.leave_gate(&id, read, out);
             }
-            note(&result, out);
+            if record.offset >= self.told {
+                note(&result, out);
+            }
         }
+        self.told = self.told.max(script.to_r);
     }
 }
 
