@@ -110,9 +110,9 @@ struct Generation {
     time_base: Millis,
     /// When the intake clock was known to be at the end of the log: shard time.
     caught_up: Option<Millis>,
-    /// Reader positions (events, results) when the ends were asked for, until the answer came: what is
-    /// read meanwhile may lie past it.
-    asked_from: Option<(u64, u64)>,
+    /// Reader positions (events, results) and shard time when the ends were asked for, until the answer
+    /// came: what is read or appended meanwhile may lie past it.
+    asked_from: Option<(u64, u64, Millis)>,
     /// Somebody was told that an open transaction blocks the recovery.
     blocked_told: bool,
     surveyed_at: Millis,

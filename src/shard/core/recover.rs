@@ -76,7 +76,7 @@ impl Core {
             time_base,
             caught_up: None,
             blocked_told: false,
-            asked_from: Some((meta.e, meta.r)),
+            asked_from: Some((meta.e, meta.r, time_base + self.mono)),
             surveyed_at: self.mono,
             floored_at: self.mono,
         });
@@ -159,8 +159,7 @@ impl Core {
             }
             Err(_) => return,
         };
-        let now = self.now();
-        let (Some(own), Some((events, results))) = (&mut self.own, asked_from) else {
+        let (Some(own), Some((events, results, asked_at))) = (&mut self.own, asked_from) else {
             return;
         };
         let positions = [
@@ -179,7 +178,8 @@ impl Core {
             return self.recover(Cause::OutOfRange, out);
         }
         if own.e >= ends.events.high {
-            own.caught_up = Some(now);
+            // What was appended while the answer was on its way is not in it.
+            own.caught_up = Some(asked_at);
         }
         if self.phase == Phase::AskingEnds {
             if own.rebuild.is_some() {

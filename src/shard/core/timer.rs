@@ -37,7 +37,8 @@ impl Core {
             out.commands.push(Command::Survey);
             // One question at a time, so that an answer is judged by the positions it was asked from.
             if own.asked_from.is_none() {
-                own.asked_from = Some((own.intake.offsets.position(), own.results.position()));
+                let (events, results) = (own.intake.offsets.position(), own.results.position());
+                own.asked_from = Some((events, results, own.time_base + mono));
                 out.commands.push(Command::AskEnds);
             }
             if own.committed != Some(own.e) {

@@ -199,3 +199,26 @@ fn garbage_from_before_a_wipe_is_neither_kept_again_nor_left_uncounted() {
     let repeated = Note::Event(EventOutcome::Repeated);
     assert!(shard.notes.contains(&repeated));
 }
+
+#[test]
+fn the_intake_clock_stands_at_the_question_for_the_ends_not_at_its_answer() {
+    let mut shard = Driven::assigned();
+    shard.recover(0, 0, None);
+    shard.give(Input::Events(vec![garbage(0), garbage(1)], 2));
+    for offset in 0..2 {
+        shard.give(Input::Acknowledged(offset, Ok(())));
+    }
+    // A script brings E to the end, then the survey asks.
+    shard.mono += 1_000;
+    shard.give(Input::Tick);
+    shard.mono += 10_000;
+    let asked_at = NOW + shard.mono;
+    shard.give(Input::Tick);
+    let asked = |command: &Command| matches!(command, Command::AskEnds);
+    assert_eq!(shard.commands.iter().filter(|c| asked(c)).count(), 2);
+    // An event may be appended while the answer is on its way.
+    shard.mono += 4_000;
+    shard.ends(2, 0);
+    let caught_up = shard.core.own.as_ref().unwrap().caught_up;
+    assert_eq!(caught_up, Some(asked_at));
+}
