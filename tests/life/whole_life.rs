@@ -84,7 +84,15 @@ ceiling = {{ questions_per_second = 20000, in_flight = 256 }}
     site.publish_without_keys(&published.lines);
     tail.wait_for(orders, Duration::from_mins(3));
     let took = began.elapsed();
-    let page = site.at_rest(&worker, "transfer").await;
+    // The gauges are as old as the last survey; the counters are not.
+    let page = eventually("all is counted", Duration::from_secs(30), async || {
+        let page = Page::of(worker.admin).await;
+        let letters = page.sum("settled_dead_letters_total", &[]);
+        let counted = page.sum("settled_results_total", &[]) >= orders as u64
+            && letters >= published.garbage.len() as u64;
+        counted.then_some(page)
+    })
+    .await;
 
     let resolutions = site.resolutions();
     let settled: BTreeSet<String> = resolutions.keys().cloned().collect();
