@@ -20,12 +20,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Args, FromArgMatches};
 use prometheus::Prometheus;
 use serde_json::Value;
 use settled::api::admin::{self, Admin};
 use settled::api::health::{Health, Neighbour};
 use settled::clock::Clock;
-use settled::config;
+use settled::config::{self, Config};
+use settled::dev::bank::BankArgs;
 use settled::domain::order::TypeName;
 use settled::kafka::Log;
 use settled::metrics::label::{Label, Phase, StallReason};
@@ -269,6 +271,40 @@ fn the_compose_file_holds_together() {
     }
     let topics = services["topics"]["command"].to_string();
     assert!(topics.starts_with(r#"["topics","create""#), "{topics}");
+}
+
+#[test]
+fn the_shipped_configuration_loads_and_fits_the_compose_file_and_the_bank() {
+    let file = shipped("deploy/settled.toml");
+    let load = |variables: &[(&str, &str)]| {
+        Config::load(Some(&file), &variables.iter().copied().collect())
+    };
+    let refused = load(&[]).unwrap_err().to_string();
+    assert!(refused.contains("ADMIN_TOKEN"), "{refused}");
+    let config = load(&[("ADMIN_TOKEN", "hush")]).unwrap();
+
+    let compose = yaml("docker-compose.yml");
+    let settled = &compose["services"]["settled"];
+    for listen in [config.api.listen, config.admin.listen] {
+        assert!(listen.ip().is_unspecified(), "{listen} is in the container");
+        let port = listen.port();
+        let opened = Value::from(format!("127.0.0.1:{port}:{port}"));
+        let ports = settled["ports"].as_array().unwrap();
+        assert!(ports.contains(&opened), "{opened}: {ports:?}");
+    }
+    let kafka = &compose["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"];
+    let inside = format!("INSIDE://{},", config.kafka.bootstrap);
+    assert!(kafka.as_str().unwrap().starts_with(&inside), "{kafka}");
+    let redis: http::Uri = config.redis.urls[0].reveal().parse().unwrap();
+    assert!(compose["services"][redis.host().unwrap()].is_object());
+
+    // The owner is a bank on the host, at its default port.
+    let bank = BankArgs::augment_args(clap::Command::new("bank"));
+    let bank = BankArgs::from_arg_matches(&bank.get_matches_from(["bank"])).unwrap();
+    let owner: http::Uri = config.order_types[&transfer()].query.url.parse().unwrap();
+    assert_eq!(owner.port_u16(), Some(bank.listen.port()));
+    let hosts = settled["extra_hosts"].to_string();
+    assert!(hosts.contains(owner.host().unwrap()), "{hosts}");
 }
 
 #[tokio::test]
