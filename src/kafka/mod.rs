@@ -7,6 +7,7 @@ mod delivery;
 pub mod ends;
 pub mod feed;
 pub mod floor;
+mod group_rules;
 pub mod letter;
 pub mod member;
 mod place;

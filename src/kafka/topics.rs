@@ -10,10 +10,11 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
-use super::Log;
 use super::settings::{Settings, World};
 use super::topic_plan::{Needs, TopicPlan, plans};
 use super::topic_rules::{Finding, Judge, TopicFacts};
+use super::{Log, group_rules};
+use crate::config::GroupProtocol;
 
 /// Waits of [`TopicAdmin::create`] for the metadata: 10 s.
 const SEEN_TRIES: u32 = 100;
@@ -93,7 +94,8 @@ impl TopicAdmin {
         })
     }
 
-    /// Compares the topics, and the process' descriptors, with what the promises need. Against the
+    /// Compares the topics, the group's session and the process' descriptors with what the promises
+    /// need. Against the
     /// embedded broker only the partitions are looked at.
     pub async fn check(&self, needs: Needs) -> Result<Vec<Finding>, TopicsError> {
         let judge = Judge {
@@ -113,6 +115,9 @@ impl TopicAdmin {
                 .collect());
         }
         let mut findings = judge.topics(facts[0].as_ref(), facts[1].as_ref(), facts[2].as_ref());
+        if self.settings.protocol == GroupProtocol::Consumer {
+            findings.push(group_rules::session(&self.broker_properties().await?));
+        }
         findings.extend(descriptor_limit().map(|limit| judge.descriptors(limit)));
         Ok(findings)
     }
@@ -192,16 +197,31 @@ impl TopicAdmin {
             partitions: topic.partitions().len(),
             replication: replicas.unwrap_or_default(),
             properties: match self.settings.world {
-                World::Real => self.properties(name).await?,
+                World::Real => self.properties(ResourceSpecifier::Topic(name)).await?,
                 World::Embedded => BTreeMap::new(),
             },
         }))
     }
 
-    async fn properties(&self, name: &str) -> Result<BTreeMap<String, String>, TopicsError> {
+    /// Those of one broker: a cluster's brokers are configured alike.
+    async fn broker_properties(&self) -> Result<BTreeMap<String, String>, TopicsError> {
+        let metadata = self.metadata(None).await?;
+        match metadata.brokers().first() {
+            Some(broker) => {
+                self.properties(ResourceSpecifier::Broker(broker.id()))
+                    .await
+            }
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    async fn properties(
+        &self,
+        of: ResourceSpecifier<'_>,
+    ) -> Result<BTreeMap<String, String>, TopicsError> {
         let described = self
             .client
-            .describe_configs([&ResourceSpecifier::Topic(name)], &options())
+            .describe_configs([&of], &options())
             .await
             .map_err(|error| unreachable_at(&self.settings, error))?;
         let mut properties = BTreeMap::new();

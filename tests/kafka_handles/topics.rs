@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use settled::config::GroupProtocol;
 use settled::kafka::topic_plan::Needs;
 use settled::kafka::topic_rules::{Finding, Verdict};
 use settled::kafka::topics::TopicAdmin;
@@ -129,6 +130,34 @@ async fn each_refusal_names_the_command_that_mends_it() {
         .map(|(subject, way_out)| (subject.to_owned(), way_out.to_owned()))
         .collect();
     assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_kip_848_the_brokers_session_is_looked_at() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let mut settings = settings(&kafka.bootstrap, &World::named("session"), 1);
+    for (protocol, told) in [
+        (GroupProtocol::Classic, None),
+        (GroupProtocol::Consumer, Some("45s ")),
+    ] {
+        settings.protocol = protocol;
+        let admin = TopicAdmin::new(&settings).unwrap();
+        let findings = admin.check(NEEDS).await.unwrap();
+        let session = findings.iter().find(|f| f.subject == "group session");
+        // A worker that dies is taken over much later than with the classic protocol.
+        let warned = session.map(|f| match &f.verdict {
+            Verdict::Warn(what) => what.as_str(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(warned.is_some(), told.is_some());
+        assert!(
+            warned
+                .unwrap_or_default()
+                .starts_with(told.unwrap_or_default())
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
