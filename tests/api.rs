@@ -787,11 +787,13 @@ async fn readiness_lists_what_does_not_work() {
     let reasons = async || {
         let reply = get(address, "/readyz").await;
         let body = reply.json();
-        assert_eq!(reply.status == 200, body["ready"] == true, "{reply:?}");
+        assert_valid("readiness", &body);
         assert_eq!(reply.status, if body["ready"] == true { 200 } else { 503 });
         serde_json::from_value::<Vec<String>>(body["reasons"].clone()).unwrap()
     };
     assert_eq!(reasons().await.len(), 3);
+    let posted = send(address, "POST", "/readyz", b"").await;
+    assert_refused(&posted, 405, "method-not-allowed");
     health.reached(Neighbour::Kafka);
     health.reached(Neighbour::Redis);
     health.joined();
