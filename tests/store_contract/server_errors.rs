@@ -1,6 +1,7 @@
 //! What a caller is told when a real server is not well, and what stays as it was.
 
 use redis::Commands;
+use settled::config::Secret;
 use settled::domain::order::{Mark, MarkKey, OrderId, ReqNo, TypeId, TypeName};
 use settled::domain::record::Record;
 use settled::domain::status::Open;
@@ -300,4 +301,22 @@ async fn the_check_reads_version_and_eviction_policy() {
         .unwrap();
     let health = store.check().await.unwrap();
     assert_eq!(health.maxmemory_policy, "allkeys-lru");
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_connections_is_not_available_and_loses_no_reply() {
+    // Both are free now, and taken together, so that they differ.
+    let listeners = [0; 2].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let urls = listeners.map(|listener| {
+        let address = listener.local_addr().unwrap();
+        Secret::new(format!("redis://{address}/0"))
+    });
+    // One is a node, more are a cluster, which is connected to at once.
+    let node = RedisStore::connect(&urls[..1], "").await.unwrap();
+    let cluster = RedisStore::connect(&urls, "").await.map(drop);
+    for refused in [node.check().await.map(drop), cluster] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert!(error.to_string().contains("Connection refused"), "{error}");
+    }
 }

@@ -54,8 +54,11 @@ impl Connections {
             .retries(0)
             .build()
             .map_err(|e| store_error(&e))?;
+        // No script was sent, whatever went wrong: no reply can be lost.
         let connection = client.get_async_connection().await;
-        Ok(Self::Cluster(connection.map_err(|e| store_error(&e))?))
+        connection
+            .map(Self::Cluster)
+            .map_err(|e| StoreError::Unavailable(e.to_string()))
     }
 
     /// Runs a script; `arguments` adds what comes behind the key.
