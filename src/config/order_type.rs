@@ -112,7 +112,7 @@ fn schedule(mut fields: Fields<'_>) -> Schedule {
 }
 
 fn ladder(field: Field<'_>) -> Option<Ladder> {
-    let items = field.items()?;
+    let items = field.items(r#"a list of stages like ["20s", "3s x 10"]"#)?;
     let texts: Vec<String> = items.iter().map(Field::text).collect::<Option<_>>()?;
     match Ladder::parse(&texts) {
         Ok(ladder) => Some(ladder),

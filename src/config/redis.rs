@@ -27,7 +27,9 @@ impl Redis {
         let default = Self::default();
         let redis = Self {
             urls: fields.field("urls").map_or(default.urls, |field| {
-                let items = field.items().unwrap_or_default();
+                let items = field
+                    .secret_items(r#"a list like ["redis://host:6379/0"]"#)
+                    .unwrap_or_default();
                 let url = |item: &super::fields::Field<'_>| {
                     let url = item.secret(Secret::url)?;
                     let is_url = Secret::redis_url(url.reveal().to_owned()).is_some();

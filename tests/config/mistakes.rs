@@ -125,7 +125,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[order_types.a.schedule]\nin_progress = \"1s\"",
-        "settled.toml:2: order_types.a.schedule.in_progress: \"1s\": expected a list like [\"..\", \"..\"]",
+        "settled.toml:2: order_types.a.schedule.in_progress: \"1s\": expected a list of stages like [\"20s\", \"3s x 10\"]",
     ),
     (
         "[order_types.a.schedule]\nthen = \"10ms\"",

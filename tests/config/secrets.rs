@@ -58,6 +58,15 @@ fn secrets_come_from_the_environment_and_from_files_without_their_final_newline(
     }
 }
 
+#[test]
+fn an_address_that_is_no_list_is_not_repeated_in_the_mistake() {
+    let told = load(&format!("redis.urls = \"redis://:c4nary@h/0\"\n{MINIMAL}")).unwrap_err();
+    assert_eq!(
+        told,
+        "settled.toml:1: redis.urls: expected a list like [\"redis://host:6379/0\"]"
+    );
+}
+
 /// A file with a secret in each place that may hold one.
 const SECRETIVE: &str = r#"
 [kafka.properties]

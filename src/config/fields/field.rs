@@ -90,13 +90,27 @@ impl<'r> Field<'r> {
         self.wrong(&names.join(" or "))
     }
 
-    /// The values of a list. A variable holds a TOML list, or a single value as it is.
-    pub(in crate::config) fn items(mut self) -> Option<Vec<Field<'r>>> {
+    /// The values of a list; `form` says how it should look. A variable holds a TOML list, or a single
+    /// value as it is.
+    pub(in crate::config) fn items(mut self, form: &str) -> Option<Vec<Field<'r>>> {
+        self.list().or_else(|| self.wrong(form))
+    }
+
+    /// As [`Field::items`], of values that may be secrets: none is repeated.
+    pub(in crate::config) fn secret_items(mut self, form: &str) -> Option<Vec<Field<'r>>> {
+        let items = self.list();
+        if items.is_none() {
+            self.refuse(format_args!("expected {form}"));
+        }
+        items
+    }
+
+    fn list(&mut self) -> Option<Vec<Field<'r>>> {
         self.settle('[');
-        let items = match self.node.value {
-            Value::List(items) => items,
+        let items = match &self.node.value {
+            Value::List(items) => items.clone(),
             Value::Loose(_) => vec![self.node.clone()],
-            _ => return self.wrong("a list like [\"..\", \"..\"]"),
+            _ => return None,
         };
         let item = |node: Node| Field {
             reading: self.reading,
