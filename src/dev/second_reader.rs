@@ -262,3 +262,55 @@ fn header(record: &BorrowedMessage<'_>, name: &str) -> Option<String> {
             .then(|| String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+
+    use super::*;
+    use crate::dev::audit::Terms;
+
+    /// A reader of no broker, which has read the events of a partition up to offset 5.
+    fn reader(contiguous: bool) -> (SecondReader, SharedAudit) {
+        let reader = SecondReader {
+            consumer: ClientConfig::new().create().unwrap(),
+            topics: Topics {
+                events: "e".to_owned(),
+                results: "r".to_owned(),
+                dead_letters: "d".to_owned(),
+            },
+            places: HashMap::from([(("e".to_owned(), 0), 5)]),
+            ends_of_events: vec![0],
+            contiguous,
+        };
+        let audit = Audit::new(Terms {
+            events_topic: "e".to_owned(),
+            shards: 1,
+            window: 1,
+            configured: [].into(),
+            question_ages: None,
+            began_at: vec![0],
+        });
+        (reader, Arc::new(Mutex::new(audit)))
+    }
+
+    fn wrong_after(contiguous: bool, offset: i64) -> Vec<String> {
+        let (mut reader, audit) = reader(contiguous);
+        reader.advance(("e".to_owned(), 0), offset + 1, &audit);
+        with(&audit, |audit| audit.verdict(0).wrong)
+    }
+
+    #[test]
+    fn an_embedded_broker_that_drops_records_fails_the_run() {
+        assert_eq!(wrong_after(true, 5), Vec::<String>::new());
+        let wrong = wrong_after(true, 9);
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(wrong[0].starts_with("e[0]: "), "{wrong:?}");
+        assert!(wrong[0].contains("from offset 5 to 9"), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_gaps_of_a_real_log_are_no_difference() {
+        assert_eq!(wrong_after(false, 9), Vec::<String>::new());
+    }
+}
