@@ -1,0 +1,112 @@
+//! Kafka as the place where transactions, dead letters and forwards arrive, or fail.
+
+use super::coordinator::Refused;
+use super::log::Txn;
+use super::wire::{Asker, Delivery, Request};
+use super::worker::Which;
+use super::{Happening, World};
+use crate::domain::result::OrderResult;
+use crate::shard::core::input::Input;
+
+impl World {
+    pub(super) fn acknowledge(&mut self, asker: Asker, offset: u64, failed: bool) {
+        let answer = if failed {
+            Err("no delivery".to_owned())
+        } else {
+            Ok(())
+        };
+        let late = if self.fails(self.storm.letters) {
+            self.dice.between(100, 20_000)
+        } else {
+            1
+        };
+        self.at(
+            late,
+            Happening::Deliver(asker, Delivery::Input(Input::Acknowledged(offset, answer))),
+        );
+    }
+
+    pub(super) fn fence(&mut self, asker: Asker) {
+        if self.fails(self.storm.commits / 4) {
+            return self.deliver(asker, Input::Fenced(Err("timed out".to_owned())));
+        }
+        match self.coordinator.init(&mut self.results, self.now) {
+            Ok(epoch) => {
+                self.stir(Which::Results);
+                let delay = self.delay();
+                self.at(delay, Happening::Deliver(asker, Delivery::Opened(epoch)));
+            }
+            Err(_) => self.at(5, Happening::Arrive(asker, Request::Fence)),
+        }
+    }
+
+    pub(super) fn produce(&mut self, asker: Asker, epoch: u32, results: Vec<OrderResult>) {
+        let bad = self.fails(self.storm.commits);
+        let count = if bad {
+            self.dice.below(results.len() as u64 + 1) as usize
+        } else {
+            results.len()
+        };
+        match self
+            .coordinator
+            .produce(&mut self.results, epoch, self.now, &results[..count])
+        {
+            Err(Refused::Concurrent) => {
+                return self.at(
+                    5,
+                    Happening::Arrive(asker, Request::Produce(epoch, results)),
+                );
+            }
+            Err(Refused::Fenced) => {
+                return self.deliver(asker, Input::Published(Err("fenced".to_owned())));
+            }
+            Ok(txn) => {
+                self.at(10_000, Happening::TimeOut(txn));
+                if bad && self.fails(300) {
+                    return self.deliver(asker, Input::Published(Err("not delivered".to_owned())));
+                }
+                if !bad || count == results.len() {
+                    let delay = self.delay();
+                    let ghost = bad && self.fails(700);
+                    if ghost {
+                        self.deliver(asker, Input::Published(Err("commit timed out".to_owned())));
+                        let late = self.dice.between(1, 9_000);
+                        return self.at(
+                            late,
+                            Happening::Arrive(asker, Request::GhostEnd(epoch, txn)),
+                        );
+                    }
+                    return self.at(delay, Happening::Arrive(asker, Request::End(epoch, txn)));
+                }
+            }
+        }
+        self.deliver(asker, Input::Published(Err("not delivered".to_owned())));
+    }
+
+    pub(super) fn end(&mut self, asker: Asker, epoch: u32, txn: Txn) {
+        match self.coordinator.commit(epoch, txn) {
+            Ok(()) => {
+                self.mark_later(txn);
+                let delay = self.delay();
+                if self.fails(self.storm.commits / 3) {
+                    return self
+                        .deliver(asker, Input::Published(Err("the reply is lost".to_owned())));
+                }
+                self.at(delay, Happening::Deliver(asker, Delivery::Published(epoch)));
+            }
+            Err(Refused::Concurrent) => {
+                self.at(5, Happening::Arrive(asker, Request::End(epoch, txn)));
+            }
+            Err(Refused::Fenced) => self.deliver(asker, Input::Published(Err("fenced".to_owned()))),
+        }
+    }
+
+    pub(super) fn mark_later(&mut self, txn: Txn) {
+        let delay = if self.fails(self.storm.commits) {
+            self.dice.between(1, 2_000)
+        } else {
+            1
+        };
+        self.at(delay, Happening::Mark(txn));
+    }
+}

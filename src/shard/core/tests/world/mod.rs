@@ -1,0 +1,309 @@
+//! The world around a shard: virtual time, two workers, the view, both logs, the owner, and the
+//! faults that strike them. One seed makes one run; [`World::run`] ends in a verdict.
+
+mod bank;
+mod broker;
+mod business;
+mod coordinator;
+mod dice;
+mod ending;
+mod group;
+mod log;
+mod reading;
+pub mod said;
+mod storage;
+mod storm;
+mod strikes;
+mod turns;
+mod watch;
+mod wire;
+mod worker;
+
+use std::collections::BTreeMap;
+
+pub use self::ending::Tale;
+use crate::clock::Clock;
+use crate::domain::order::{Millis, OrderKey, TypeName};
+use crate::domain::result::OrderResult;
+use crate::domain::schedule::{Ladder, Schedule};
+use crate::shard::core::plan::{Plan, TypePlan};
+use crate::store::memory::{MemoryStore, Snapshot};
+use crate::store::script::Floor;
+use bank::{Bank, TIMEOUT};
+use coordinator::Coordinator;
+use dice::Dice;
+use log::{Log, Txn};
+use said::{SHARD, SHARDS, Said};
+use storm::Storm;
+use watch::Watch;
+use wire::{Asker, Delivery, Request};
+use worker::{Which, Worker};
+
+/// What happens at a moment.
+#[derive(Debug)]
+pub enum Happening {
+    Wake(usize, u32, u64),
+    Arrive(Asker, Request),
+    Deliver(Asker, Delivery),
+    Poll(usize, u32, Which),
+    Emit(Said),
+    Operator,
+    Strike,
+    Restart(usize),
+    Group,
+    Notice(usize, u32),
+    Mark(Txn),
+    TimeOut(Txn),
+    ForeignEnd(Txn),
+}
+
+/// All of it.
+pub struct World {
+    pub now: Millis,
+    pub plan: Plan,
+    pub store: MemoryStore,
+    pub events: Log<Said>,
+    pub results: Log<OrderResult>,
+    pub coordinator: Coordinator,
+    pub bank: Bank,
+    pub workers: Vec<Worker>,
+    pub watch: Watch,
+    pub storm: Storm,
+    pub dice: Dice,
+    pub floor: Option<Floor>,
+    /// The member group's offset.
+    pub committed: u64,
+    pub unavailable_until: Millis,
+    pub full_until: Millis,
+    /// No question about an order may come before this.
+    pub first_question: BTreeMap<OrderKey, Millis>,
+    /// Whom the group gave the shard.
+    owner: Option<usize>,
+    snapshots: Vec<Snapshot>,
+    agenda: BTreeMap<(Millis, u64), Happening>,
+    sequence: u64,
+    visible: u64,
+    violation: Option<String>,
+    /// Kept only when it is asked for: it costs more than the run.
+    trace: Option<Vec<String>>,
+    steps: u64,
+    storm_ends: Millis,
+}
+
+/// A run has about a thousand steps; what has so many goes in circles.
+const STEPS_MAX: u64 = 300_000;
+
+const START: Millis = 1_800_000_000_000;
+
+fn stages(texts: &[&str]) -> Ladder {
+    Ladder::parse(
+        &texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .unwrap()
+}
+
+/// The types of every world: one doubling, one with coarse buckets and slow questions after its end.
+pub fn types() -> Vec<TypePlan> {
+    let named = |name: &str, in_progress: &[&str], unknown: &[&str], then| TypePlan {
+        name: TypeName::new(name).unwrap(),
+        schedule: Schedule {
+            in_progress: stages(in_progress),
+            unknown: stages(unknown),
+            then,
+        },
+        timeout: TIMEOUT,
+    };
+    vec![
+        named("pay", &["double 1s x 3"], &["2s x 2"], None),
+        named(
+            "fx",
+            &["500ms", "5s", "40s"],
+            &["3s until 20s"],
+            Some(20_000),
+        ),
+    ]
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let storm = if dice.in_thousand(100) {
+            Storm::none()
+        } else {
+            Storm::draw(&mut dice)
+        };
+        let window = if dice.in_thousand(400) {
+            3_600_000
+        } else {
+            86_400_000
+        };
+        let mut plan = Plan::new(SHARD, SHARDS, window, types());
+        plan.floor_every = dice.weighted(&[(1, 60_000), (3, 10_000), (2, 1_000)]);
+        plan.gate_limit = dice.weighted(&[(4, 4_000), (1, 1), (1, 3)]);
+        plan.unknown_types = dice.weighted(&[(3, 200), (1, 1), (1, 0)]);
+        let bank = Bank {
+            trouble: storm.bank,
+            ..Bank::default()
+        };
+        let workers = (0..2)
+            .map(|_| Worker::new(&plan, START - dice.below(1_000_000)))
+            .collect();
+        let mut world = Self {
+            now: START,
+            plan,
+            store: MemoryStore::new(Clock::start()),
+            events: Log::new(),
+            results: Log::new(),
+            coordinator: Coordinator::default(),
+            bank,
+            workers,
+            watch: Watch::default(),
+            storm,
+            dice,
+            floor: None,
+            committed: 0,
+            unavailable_until: 0,
+            full_until: 0,
+            first_question: BTreeMap::new(),
+            owner: None,
+            snapshots: Vec::new(),
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            visible: 0,
+            violation: None,
+            trace: None,
+            steps: 0,
+            storm_ends: 0,
+        };
+        world.populate();
+        world
+    }
+
+    fn at(&mut self, delay: Millis, what: Happening) {
+        self.sequence += 1;
+        self.agenda.insert((self.now + delay, self.sequence), what);
+    }
+
+    /// How long something takes on the wire.
+    fn delay(&mut self) -> Millis {
+        if self.dice.in_thousand(self.storm.jitter / 10) {
+            self.dice.between(100, 3_000)
+        } else {
+            self.dice.between(0, 6)
+        }
+    }
+
+    fn asker(&self, worker: usize) -> Asker {
+        let own = &self.workers[worker];
+        Asker {
+            worker,
+            life: own.life,
+            generation: own.core.generation(),
+        }
+    }
+
+    /// Keeps the first violation; the run ends with it.
+    fn hold(&mut self, verdict: Result<(), String>) {
+        if let Err(what) = verdict {
+            self.note(|| what.clone());
+            self.violation.get_or_insert(what);
+        }
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.trace.is_some() {
+            let line = format!("{:>8} {}", self.now - START, what());
+            if let Some(trace) = &mut self.trace {
+                trace.push(line);
+            }
+        }
+    }
+
+    /// From now on what happens is kept, for people.
+    pub fn remember(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    /// The last lines of what was kept.
+    pub fn memory(&self, lines: usize) -> String {
+        let trace = self.trace.as_deref().unwrap_or_default();
+        trace[trace.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// The next happening. False when the run is over.
+    pub fn step(&mut self) -> bool {
+        let Some(((at, _), what)) = self.agenda.pop_first() else {
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            self.hold(Err("ENDLESS: so many steps for so few orders".to_owned()));
+        }
+        self.happen(what);
+        self.violation.is_none()
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Wake(worker, life, wake) => self.wake(worker, life, wake),
+            Happening::Arrive(asker, request) => self.arrive(asker, request),
+            Happening::Deliver(to, delivery) => self.hand_over(to, delivery),
+            Happening::Poll(worker, life, which) => self.poll(worker, life, which),
+            Happening::Emit(said) => self.emit_if_remembered(said),
+            Happening::Operator => self.operator(),
+            Happening::Strike => self.strike(),
+            Happening::Restart(worker) => {
+                self.workers[worker].alive = true;
+                let delay = self.dice.between(0, 3_000);
+                self.at(delay, Happening::Group);
+            }
+            Happening::Group => self.group(),
+            Happening::Notice(worker, life) => {
+                if self.workers[worker].life == life
+                    && self.owner != Some(worker)
+                    && self.workers[worker].believes
+                {
+                    self.revoke(worker);
+                }
+            }
+            Happening::Mark(txn) => {
+                self.coordinator.mark(&mut self.results, self.now, txn);
+                self.stir(Which::Results);
+            }
+            Happening::TimeOut(txn) => {
+                self.coordinator.time_out(&mut self.results, self.now, txn);
+                self.stir(Which::Results);
+            }
+            Happening::ForeignEnd(txn) => {
+                let commit = self.dice.in_thousand(600);
+                self.events.end(self.now, txn, commit);
+                self.stir(Which::Events);
+            }
+        }
+        self.see_results();
+    }
+
+    /// What became visible since the last look.
+    fn see_results(&mut self) {
+        while self.visible < self.results.stable() {
+            if let Some((_, result)) = self.results.committed(self.visible) {
+                let result = result.clone();
+                self.note(|| {
+                    format!(
+                        "result: {} {:?} phase {}",
+                        result.key, result.outcome, result.phase
+                    )
+                });
+                let verdict = self
+                    .watch
+                    .result(self.visible, &result, &self.events, &self.bank);
+                self.hold(verdict);
+            }
+            self.visible += 1;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The store as the place where scripts arrive, or get lost.
+
+use std::sync::Arc;
+
+use super::said::{SHARD, SHARDS};
+use super::wire::{Asker, Request};
+use super::{Happening, World};
+use crate::domain::order::MarkKey;
+use crate::shard::core::input::{FloorFound, Input};
+use crate::store::script::{Body, Floor, Reply, Script, Token};
+use crate::store::{Acquire, StoreError};
+
+impl World {
+    /// Some requests to the store come to nothing, in one of three ways.
+    pub(super) fn store_fails(&mut self) -> Option<StoreError> {
+        if self.now < self.unavailable_until {
+            return Some(StoreError::Unavailable("down".to_owned()));
+        }
+        if !self.dice.in_thousand(self.storm.requests) {
+            return None;
+        }
+        Some(if self.dice.in_thousand(500) {
+            StoreError::Lost("no reply".to_owned())
+        } else {
+            StoreError::Unavailable("moved".to_owned())
+        })
+    }
+
+    pub(super) fn acquire(&mut self, asker: Asker, floor: Option<Floor>) {
+        let failed = self.store_fails();
+        if let Some(StoreError::Unavailable(_)) = failed {
+            return self.deliver(
+                asker,
+                Input::Acquired(Err(StoreError::Unavailable("down".to_owned()))),
+            );
+        }
+        let token = Token(self.dice.draw() | 1);
+        let mut mark_key = [7; 16];
+        mark_key[..8].copy_from_slice(&self.dice.draw().to_be_bytes());
+        let acquire = Acquire {
+            shard: SHARD,
+            shards: SHARDS,
+            token,
+            floor,
+            mark_key: MarkKey(mark_key),
+        };
+        // A lost request did not arrive, or its reply is lost.
+        if failed.is_some() && self.fails(500) {
+            return self.deliver(
+                asker,
+                Input::Acquired(failed.map_or(Err(StoreError::Lost(String::new())), Err)),
+            );
+        }
+        let made = floor.is_some()
+            && self
+                .store
+                .meta_now(SHARD, self.now)
+                .is_ok_and(|meta| meta.is_none());
+        let answer = self.store.acquire_now(acquire, self.now);
+        if made {
+            self.watch.forget_effects();
+            self.look_at_e();
+        }
+        self.deliver(
+            asker,
+            Input::Acquired(match failed {
+                Some(error) => Err(error),
+                None => answer,
+            }),
+        );
+    }
+
+    /// As `shard::floor` finds it.
+    pub(super) fn find_floor(&self) -> FloorFound {
+        let (events, results) = (self.events.ends(), self.results.ends());
+        let e = self
+            .floor
+            .map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
+        let appended = self.events.append_time(e);
+        let r = match self.floor {
+            None => results.low,
+            Some(floor) => {
+                let since = appended
+                    .unwrap_or(self.now)
+                    .saturating_sub(self.plan.window + 60_000);
+                let windowed = self.results.offset_for_time(since);
+                windowed
+                    .unwrap_or(results.high)
+                    .min(floor.r)
+                    .clamp(results.low, results.high)
+            }
+        };
+        FloorFound {
+            floor: Floor { e, r },
+            appended,
+            known_below: self.committed,
+        }
+    }
+
+    pub(super) fn run_script(&mut self, asker: Asker, script: Arc<Script>) {
+        let answer = match self.store_fails() {
+            Some(StoreError::Lost(text)) => {
+                match self.dice.below(3) {
+                    0 => drop(self.apply(asker, &script)),
+                    1 => {
+                        let late = self.dice.between(1, 4_000);
+                        self.at(late, Happening::Arrive(asker, Request::Ghost(script)));
+                    }
+                    _ => {}
+                }
+                self.note(|| "the reply is lost".to_owned());
+                Err(StoreError::Lost(text))
+            }
+            Some(error) => Err(error),
+            None if self.now < self.full_until && matches!(script.body, Body::Fold(_)) => {
+                Err(StoreError::Full("full".to_owned()))
+            }
+            None => self.apply(asker, &script),
+        };
+        self.deliver(asker, Input::Replied(answer));
+    }
+
+    /// Runs a script on the view and looks at what it did.
+    pub(super) fn apply(&mut self, asker: Asker, script: &Script) -> Result<Reply, StoreError> {
+        let reply = self.store.apply(SHARD, script);
+        self.note(|| format!("{asker:?} {script:?}\n      -> {reply:?}"));
+        match &reply {
+            Ok(Reply::Mismatch) => return reply,
+            Ok(
+                Reply::Claimed { claimed, .. }
+                | Reply::Folded { claimed, .. }
+                | Reply::Rescheduled { claimed, .. },
+            ) => {
+                for order in claimed {
+                    let question = (
+                        asker.worker,
+                        asker.life,
+                        asker.generation,
+                        order.id,
+                        order.record.claim,
+                    );
+                    self.watch.claims.insert(question, order.record.due);
+                }
+            }
+            Ok(Reply::Swept { repaired }) if *repaired > 0 => {
+                self.hold(Err(format!(
+                    "LOST BUCKET: the sweep put {repaired} records back"
+                )));
+            }
+            Err(error) => self.hold(Err(format!("DAMAGED: {error} after {script:?}"))),
+            _ => {}
+        }
+        self.look_at_e();
+        reply
+    }
+
+    /// Whatever the view says was folded must have had its effect.
+    pub(super) fn look_at_e(&mut self) {
+        if let Ok(Some(meta)) = self.store.meta_now(SHARD, self.now) {
+            let verdict = self.watch.passed(meta.e, &self.events, &self.store);
+            self.hold(verdict);
+        }
+    }
+}

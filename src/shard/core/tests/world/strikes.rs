@@ -1,0 +1,95 @@
+//! The faults of a storm, as they strike.
+
+use super::said::SHARD;
+use super::storm::Fault;
+use super::{Happening, World};
+use crate::domain::order::Millis;
+
+/// Longer than the shorter window.
+const NIGHT: Millis = 7_200_000;
+
+impl World {
+    pub(super) fn strike(&mut self) {
+        if self.now >= self.storm_ends || self.storm.strikes.iter().all(|(weight, _)| *weight == 0)
+        {
+            return;
+        }
+        let fault = self.dice.weighted(&self.storm.strikes);
+        let next =
+            self.dice.between(100, 12_000) + if fault == Fault::LongNight { NIGHT } else { 0 };
+        self.at(next, Happening::Strike);
+        self.note(|| format!("STRIKE {fault:?}"));
+        let other = |owner: Option<usize>| 1 - owner.unwrap_or(0);
+        match fault {
+            Fault::Crash => {
+                let victim = if self.dice.in_thousand(800) {
+                    self.owner.unwrap_or(0)
+                } else {
+                    other(self.owner)
+                };
+                self.crash(victim);
+            }
+            Fault::Pause => {
+                let victim = self.owner.unwrap_or(0);
+                self.workers[victim].paused_until = self.now + self.dice.between(50, 12_000);
+            }
+            Fault::Move | Fault::SilentMove => {
+                let (old, new) = (self.owner.unwrap_or(0), other(self.owner));
+                if !self.workers[new].alive || !self.workers[old].alive {
+                    return;
+                }
+                if fault == Fault::Move {
+                    self.revoke(old);
+                } else {
+                    let (life, late) = (self.workers[old].life, self.dice.between(1, 15_000));
+                    self.at(late, Happening::Notice(old, life));
+                }
+                self.assign(new);
+            }
+            Fault::Snapshot => {
+                self.snapshots.push(self.store.snapshot(SHARD));
+                if self.snapshots.len() > 3 {
+                    self.snapshots.remove(0);
+                }
+            }
+            Fault::Rollback => {
+                if !self.snapshots.is_empty() {
+                    let one = self.dice.below(self.snapshots.len() as u64) as usize;
+                    self.store.restore(SHARD, self.snapshots[one].clone());
+                    self.watch.forget_effects();
+                }
+            }
+            Fault::Wipe => {
+                self.store.wipe(SHARD);
+                self.watch.forget_effects();
+            }
+            Fault::Unavailable => self.unavailable_until = self.now + self.dice.between(10, 10_000),
+            Fault::Full => self.full_until = self.now + self.dice.between(10, 10_000),
+            Fault::LongNight => self.long_night(),
+        }
+    }
+
+    pub(super) fn crash(&mut self, victim: usize) {
+        if self.workers[victim].alive {
+            self.workers[victim].die(&self.plan);
+            let back = self.dice.between(100, 10_000);
+            self.at(back, Happening::Restart(victim));
+            let noticed = self.dice.between(100, 8_000);
+            self.at(noticed, Happening::Group);
+        }
+    }
+
+    /// Everybody is away for longer than the shorter window; what was said meanwhile waits.
+    pub(super) fn long_night(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.workers[worker].die(&self.plan);
+            let back = NIGHT + self.dice.below(10_000);
+            self.at(back, Happening::Restart(worker));
+        }
+        self.storm_ends += NIGHT;
+        // One is enough.
+        self.storm
+            .strikes
+            .retain(|(_, fault)| *fault != Fault::LongNight);
+    }
+}

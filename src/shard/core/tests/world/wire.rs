@@ -1,0 +1,233 @@
+//! What travels between a worker and the rest of the world, and what each request does where it
+//! arrives: the store, the coordinator, the logs, the owner.
+
+use std::sync::Arc;
+
+use super::log::Txn;
+use super::said::SHARD;
+use super::worker::Which;
+use super::{Happening, World};
+use crate::domain::answer::{Answer, CouldNotAsk};
+use crate::domain::order::Millis;
+use crate::domain::result::OrderResult;
+use crate::shard::core::input::{Ask, Command, Heard, Input, LogEnds};
+use crate::store::script::{Floor, Script};
+
+/// Who sent a request, and to whom the answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub worker: usize,
+    pub life: u32,
+    pub generation: u64,
+}
+
+/// On its way out.
+#[derive(Debug)]
+pub enum Request {
+    Acquire(Option<Floor>),
+    FindFloor,
+    Fence,
+    AskEnds,
+    Run(Arc<Script>),
+    /// A script whose sender was told that its reply is lost.
+    Ghost(Arc<Script>),
+    ReadMeta,
+    Survey,
+    CommitFloor(Floor),
+    CommitGroup(u64),
+    Produce(u32, Vec<OrderResult>),
+    End(u32, Txn),
+    /// As `End`, of a publisher that has given up.
+    GhostEnd(u32, Txn),
+    Question(Ask),
+    Letter(u64),
+    Forward(u64),
+}
+
+/// On its way back.
+#[derive(Debug)]
+pub enum Delivery {
+    Input(Input),
+    Opened(u32),
+    Published(u32),
+}
+
+impl World {
+    /// Starts what a core commanded.
+    pub(super) fn carry_out(&mut self, worker: usize, command: Command) {
+        let asker = self.asker(worker);
+        let own = &mut self.workers[worker];
+        let request = match command {
+            Command::Acquire(floor) => Request::Acquire(floor),
+            Command::FindFloor => Request::FindFloor,
+            Command::Fence => {
+                own.publisher = None;
+                Request::Fence
+            }
+            Command::AskEnds => Request::AskEnds,
+            Command::ReadResults(offset) => {
+                return self.start_reading(worker, Which::Results, offset);
+            }
+            Command::ReadEvents(offset) => {
+                return self.start_reading(worker, Which::Events, offset);
+            }
+            Command::Release => {
+                own.readers = [None; 2];
+                own.publisher = None;
+                return;
+            }
+            Command::Run(script) => Request::Run(script),
+            Command::ReadMeta => Request::ReadMeta,
+            Command::Ask(ask) => {
+                let question = (worker, asker.life, asker.generation, ask.id, ask.claim);
+                let now = own.core.shard_time();
+                let verdict = self.watch.question(question, now);
+                self.hold(verdict);
+                Request::Question(ask)
+            }
+            Command::Publish(results) => match own.publisher.take() {
+                Some(epoch) => Request::Produce(epoch, results),
+                None => {
+                    return self.deliver(
+                        asker,
+                        Input::Published(Err("there is no open publisher".to_owned())),
+                    );
+                }
+            },
+            Command::DeadLetter { offset, .. } => Request::Letter(offset),
+            Command::Forward { offset, .. } => Request::Forward(offset),
+            Command::Survey => Request::Survey,
+            Command::CommitFloor(floor) => Request::CommitFloor(floor),
+            Command::CommitGroup(e) => Request::CommitGroup(e),
+        };
+        let delay = self.delay();
+        self.at(delay, Happening::Arrive(asker, request));
+    }
+
+    pub(super) fn deliver(&mut self, to: Asker, input: Input) {
+        let delay = self.delay();
+        self.at(delay, Happening::Deliver(to, Delivery::Input(input)));
+    }
+
+    pub(super) fn fails(&mut self, per_thousand: u64) -> bool {
+        self.dice.in_thousand(per_thousand)
+    }
+
+    /// A request has reached the place where it is served.
+    pub(super) fn arrive(&mut self, asker: Asker, request: Request) {
+        match request {
+            Request::Acquire(floor) => self.acquire(asker, floor),
+            Request::FindFloor => {
+                let found = if self.fails(self.storm.requests) {
+                    Err("broker".to_owned())
+                } else {
+                    Ok(self.find_floor())
+                };
+                self.deliver(asker, Input::FloorFound(found));
+            }
+            Request::Fence => self.fence(asker),
+            Request::AskEnds => {
+                let ends = LogEnds {
+                    events: self.events.ends(),
+                    results: self.results.ends(),
+                };
+                let failed = self.fails(self.storm.requests);
+                self.deliver(
+                    asker,
+                    Input::Ends(if failed {
+                        Err("broker".to_owned())
+                    } else {
+                        Ok(ends)
+                    }),
+                );
+            }
+            Request::Run(script) => self.run_script(asker, script),
+            Request::Ghost(script) => drop(self.apply(asker, &script)),
+            Request::ReadMeta => {
+                let answer = match self.store_fails() {
+                    Some(error) => Err(error),
+                    None => self.store.meta_now(SHARD, self.now),
+                };
+                self.deliver(asker, Input::MetaRead(answer));
+            }
+            Request::Survey => {
+                let answer = match self.store_fails() {
+                    Some(error) => Err(error),
+                    None => self.store.survey_now(SHARD),
+                };
+                self.deliver(asker, Input::Surveyed(answer));
+            }
+            Request::CommitFloor(floor) => self.floor = Some(floor),
+            Request::CommitGroup(e) => self.committed = e,
+            Request::Produce(epoch, results) => self.produce(asker, epoch, results),
+            Request::End(epoch, txn) => self.end(asker, epoch, txn),
+            Request::GhostEnd(epoch, txn) => {
+                if self.coordinator.commit(epoch, txn).is_ok() {
+                    self.note(|| format!("{txn:?} lands late"));
+                    self.mark_later(txn);
+                }
+            }
+            Request::Question(ask) => self.question(asker, &ask),
+            Request::Letter(offset) => {
+                let failed = self.fails(self.storm.letters);
+                if !failed || self.fails(500) {
+                    self.watch.letters.insert(offset);
+                }
+                self.acknowledge(asker, offset, failed);
+            }
+            Request::Forward(offset) => {
+                let failed = self.fails(self.storm.letters);
+                if !failed || self.fails(500) {
+                    self.watch.forwards.insert(offset);
+                }
+                self.acknowledge(asker, offset, failed);
+            }
+        }
+    }
+
+    fn question(&mut self, asker: Asker, ask: &Ask) {
+        let own = &self.workers[asker.worker];
+        if own.life != asker.life {
+            return;
+        }
+        let started: Millis = own.mono(self.now);
+        let stands = own.core.generation() == asker.generation;
+        let (started, answer, latency) = if !stands || started > ask.start_before {
+            (
+                None,
+                Answer::CouldNotAsk {
+                    why: CouldNotAsk::NotStarted,
+                    retry_after: None,
+                },
+                1,
+            )
+        } else {
+            let (answer, latency) = self.bank.answer(&ask.key, &mut self.dice);
+            self.note(|| {
+                format!(
+                    "{} is asked (claim {}, attempt {}): {answer:?}",
+                    ask.key, ask.claim, ask.attempt
+                )
+            });
+            (Some(started), answer, latency)
+        };
+        if let Some(earliest) = self.first_question.get(&ask.key)
+            && self.now < *earliest
+        {
+            self.hold(Err(format!(
+                "EARLY: {} is asked before its first delay",
+                ask.key
+            )));
+        }
+        let heard = Heard {
+            id: ask.id,
+            claim: ask.claim,
+            answer,
+            started,
+        };
+        self.at(
+            latency,
+            Happening::Deliver(asker, Delivery::Input(Input::Answered(heard))),
+        );
+    }
+}
