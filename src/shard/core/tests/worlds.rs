@@ -52,6 +52,9 @@ fn no_world_breaks_a_promise() {
                 sum.questions += tale.questions;
                 sum.generations += tale.generations;
                 sum.took += tale.took;
+                for (what, count) in tale.covered {
+                    *sum.covered.entry(what).or_default() += count;
+                }
             }
             Err(what) => {
                 let kind = what.split(':').next().unwrap_or_default().to_owned();
@@ -63,7 +66,7 @@ fn no_world_breaks_a_promise() {
             }
         }
     }
-    println!("{sum:?}");
+    println!("{sum:#?}");
     if let Some(seed) = bad.values().flatten().min() {
         let kinds: Vec<_> = bad
             .iter()

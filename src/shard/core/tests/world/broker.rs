@@ -2,10 +2,12 @@
 
 use super::coordinator::Refused;
 use super::log::Txn;
+use super::said::{SHARD, order};
 use super::wire::{Asker, Delivery, Request};
 use super::worker::Which;
 use super::{Happening, World};
-use crate::domain::result::OrderResult;
+use crate::domain::result::{OrderResult, Outcome};
+use crate::domain::status::Open;
 use crate::shard::core::input::Input;
 
 impl World {
@@ -58,6 +60,7 @@ impl World {
                 );
             }
             Err(Refused::Fenced) => {
+                self.saw("zombie fenced");
                 return self.deliver(asker, Input::Published(Err("fenced".to_owned())));
             }
             Ok(txn) => {
@@ -70,7 +73,9 @@ impl World {
                     let ghost = bad && self.fails(700);
                     if ghost {
                         self.deliver(asker, Input::Published(Err("commit timed out".to_owned())));
-                        let late = self.dice.between(1, 9_000);
+                        // Before the next owner fences it off, or too late.
+                        let most = self.dice.weighted(&[(2, 30), (1, 9_000)]);
+                        let late = self.dice.between(1, most);
                         return self.at(
                             late,
                             Happening::Arrive(asker, Request::GhostEnd(epoch, txn)),
@@ -89,6 +94,7 @@ impl World {
                 self.mark_later(txn);
                 let delay = self.delay();
                 if self.fails(self.storm.commits / 3) {
+                    self.saw("commit landed, reply lost");
                     return self
                         .deliver(asker, Input::Published(Err("the reply is lost".to_owned())));
                 }
@@ -101,6 +107,15 @@ impl World {
         }
     }
 
+    /// A commit arrives whose publisher has given up.
+    pub(super) fn end_late(&mut self, epoch: u32, txn: Txn) {
+        if self.coordinator.commit(epoch, txn).is_ok() {
+            self.note(|| format!("{txn:?} lands late"));
+            self.saw("unknown commit landed late");
+            self.mark_later(txn);
+        }
+    }
+
     pub(super) fn mark_later(&mut self, txn: Txn) {
         let delay = if self.fails(self.storm.commits) {
             self.dice.between(1, 2_000)
@@ -108,5 +123,46 @@ impl World {
             1
         };
         self.at(delay, Happening::Mark(txn));
+    }
+
+    /// A foreign transaction holds the last stable offset back: what lies behind it is not seen yet.
+    pub(super) fn intruder(&mut self, end: Option<Txn>) {
+        match end {
+            Some(txn) => {
+                self.results.end(self.now, txn, false);
+                self.stir(Which::Results);
+            }
+            // Nobody to be held back.
+            None if self.workers.iter().all(|worker| !worker.alive) => {
+                self.at(60_000, Happening::Intruder(None));
+            }
+            None if self.now < self.storm_ends => {
+                let txn = self.results.begin();
+                self.results.append(self.now, Some(txn), self.nonsense());
+                self.saw("foreign transaction in the results");
+                let open = self.dice.between(10, 9_000);
+                self.at(open, Happening::Intruder(Some(txn)));
+                let again = self.dice.between(1_000, 30_000);
+                self.at(again, Happening::Intruder(None));
+            }
+            None => {}
+        }
+    }
+
+    fn nonsense(&self) -> OrderResult {
+        OrderResult {
+            key: order("odd", 999, true),
+            phase: 0,
+            outcome: Outcome::Exhausted {
+                status: Open::Unknown,
+                reason: String::new(),
+                query: None,
+            },
+            asked: 0,
+            first_seen: self.now,
+            at: self.now,
+            event: (SHARD, 0),
+            traceparent: None,
+        }
     }
 }

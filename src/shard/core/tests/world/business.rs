@@ -32,6 +32,9 @@ impl World {
         self.at(5_000, Happening::Operator);
         let first = self.dice.between(1, 10_000);
         self.at(first, Happening::Strike);
+        if self.storm.foreign > 150 {
+            self.at(first, Happening::Intruder(None));
+        }
     }
 
     pub(super) fn misplaced(&mut self) -> Said {

@@ -84,9 +84,11 @@ impl Coordinator {
     }
 
     /// `transaction.timeout.ms` is over.
-    pub fn time_out(&mut self, log: &mut Log<OrderResult>, now: Millis, txn: Txn) {
-        if self.open == Some(txn) {
+    pub fn time_out(&mut self, log: &mut Log<OrderResult>, now: Millis, txn: Txn) -> bool {
+        let open = self.open == Some(txn);
+        if open {
             self.abort(log, now);
         }
+        open
     }
 }

@@ -1,5 +1,7 @@
 //! How a run ends: the storm, the calm, and what must be true then.
 
+use std::collections::BTreeMap;
+
 use super::said::SHARD;
 use super::storm::Storm;
 use super::{Happening, START, World};
@@ -15,6 +17,7 @@ pub struct Tale {
     pub questions: u64,
     pub generations: u64,
     pub took: Millis,
+    pub covered: BTreeMap<String, u64>,
 }
 
 impl World {
@@ -34,11 +37,7 @@ impl World {
         }
         self.store.wipe(SHARD);
         self.watch.forget_effects();
-        for worker in 0..self.workers.len() {
-            self.workers[worker].die(&self.plan);
-            self.workers[worker].alive = true;
-        }
-        self.at(0, Happening::Group);
+        self.start_over();
         self.rest()?;
         let after = (self.watch.settled.len(), self.watch.exhausted.len());
         if before != after {
@@ -46,7 +45,23 @@ impl World {
                 "REPLAY: {before:?} resolutions and exhaustions became {after:?}"
             ));
         }
+        self.note(|| "retention takes both logs".to_owned());
+        let until = self.now + 3_000;
+        while self.now < until && self.step() {}
+        self.events.trim(self.events.high());
+        self.results.trim(self.results.high());
+        self.start_over();
+        self.rest()?;
         Ok(self.tale())
+    }
+
+    /// All processes end and begin again.
+    fn start_over(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.workers[worker].die(&self.plan);
+            self.workers[worker].alive = true;
+        }
+        self.at(0, Happening::Group);
     }
 
     pub fn tale(&self) -> Tale {
@@ -61,6 +76,7 @@ impl World {
                 .map(|worker| worker.core.generation())
                 .sum(),
             took: self.now - START,
+            covered: self.covered.clone(),
         }
     }
 

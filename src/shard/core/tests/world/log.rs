@@ -79,6 +79,11 @@ impl<T: Clone> Log<T> {
         }
     }
 
+    /// Forgets everything below `low`, as retention does.
+    pub fn trim(&mut self, low: u64) {
+        self.low = self.low.max(low);
+    }
+
     fn fate(&self, entry: &Entry<T>) -> Fate {
         entry.txn.map_or(Fate::Committed, |txn| self.txns[txn.0])
     }

@@ -55,6 +55,8 @@ pub enum Happening {
     Mark(Txn),
     TimeOut(Txn),
     ForeignEnd(Txn),
+    /// Somebody else's transaction in `order-results` begins, or is aborted.
+    Intruder(Option<Txn>),
 }
 
 /// All of it.
@@ -86,6 +88,8 @@ pub struct World {
     violation: Option<String>,
     /// Kept only when it is asked for: it costs more than the run.
     trace: Option<Vec<String>>,
+    /// What was met, and how often.
+    covered: BTreeMap<String, u64>,
     steps: u64,
     storm_ends: Millis,
 }
@@ -175,6 +179,7 @@ impl World {
             visible: 0,
             violation: None,
             trace: None,
+            covered: BTreeMap::new(),
             steps: 0,
             storm_ends: 0,
         };
@@ -219,6 +224,14 @@ impl World {
             if let Some(trace) = &mut self.trace {
                 trace.push(line);
             }
+        }
+    }
+
+    /// Counts what a run has met, so that a world without teeth is noticed.
+    fn saw(&mut self, what: &str) {
+        match self.covered.get_mut(what) {
+            Some(count) => *count += 1,
+            None => drop(self.covered.insert(what.to_owned(), 1)),
         }
     }
 
@@ -275,9 +288,12 @@ impl World {
                 self.stir(Which::Results);
             }
             Happening::TimeOut(txn) => {
-                self.coordinator.time_out(&mut self.results, self.now, txn);
-                self.stir(Which::Results);
+                if self.coordinator.time_out(&mut self.results, self.now, txn) {
+                    self.saw("transaction timed out");
+                    self.stir(Which::Results);
+                }
             }
+            Happening::Intruder(end) => self.intruder(end),
             Happening::ForeignEnd(txn) => {
                 let commit = self.dice.in_thousand(600);
                 self.events.end(self.now, txn, commit);

@@ -101,9 +101,14 @@ impl World {
         let answer = match self.store_fails() {
             Some(StoreError::Lost(text)) => {
                 match self.dice.below(3) {
-                    0 => drop(self.apply(asker, &script)),
+                    0 => {
+                        self.saw("script ran, reply lost");
+                        drop(self.apply(asker, &script));
+                    }
                     1 => {
-                        let late = self.dice.between(1, 4_000);
+                        // Before the meta is read, or long after.
+                        let most = self.dice.weighted(&[(1, 25), (1, 4_000)]);
+                        let late = self.dice.between(1, most);
                         self.at(late, Happening::Arrive(asker, Request::Ghost(script)));
                     }
                     _ => {}
@@ -118,6 +123,16 @@ impl World {
             None => self.apply(asker, &script),
         };
         self.deliver(asker, Input::Replied(answer));
+    }
+
+    /// A script arrives whose sender was told that its reply is lost.
+    pub(super) fn arrive_late(&mut self, asker: Asker, script: &Script) {
+        let ran = !matches!(self.apply(asker, script), Ok(Reply::Mismatch));
+        self.saw(if ran {
+            "late script ran"
+        } else {
+            "late script refused"
+        });
     }
 
     /// Runs a script on the view and looks at what it did.

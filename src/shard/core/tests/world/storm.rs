@@ -57,7 +57,7 @@ const KINDS: [(u64, Fault); 10] = [
     (5, Fault::Wipe),
     (4, Fault::Unavailable),
     (3, Fault::Full),
-    (1, Fault::LongNight),
+    (3, Fault::LongNight),
 ];
 
 impl Storm {

@@ -19,6 +19,7 @@ impl World {
             self.dice.between(100, 12_000) + if fault == Fault::LongNight { NIGHT } else { 0 };
         self.at(next, Happening::Strike);
         self.note(|| format!("STRIKE {fault:?}"));
+        self.saw(&format!("strike {fault:?}"));
         let other = |owner: Option<usize>| 1 - owner.unwrap_or(0);
         match fault {
             Fault::Crash => {

@@ -3,6 +3,7 @@
 use super::wire::{Asker, Delivery};
 use super::{Happening, World};
 use crate::domain::order::Millis;
+use crate::shard::core::Phase;
 use crate::shard::core::input::{Alarm, Input, Note, Output};
 
 impl World {
@@ -54,6 +55,7 @@ impl World {
     pub(super) fn listen(&mut self, worker: usize, out: Output) {
         for note in out.notes {
             self.note(|| format!("worker {worker} -- {note:?}"));
+            self.tell(&note);
             if let Note::Alarm(
                 alarm @ (Alarm::OutOfRange { .. } | Alarm::Damaged(_) | Alarm::ForeignResult(_)),
             ) = note
@@ -64,6 +66,21 @@ impl World {
         for command in out.commands {
             self.note(|| format!("worker {worker} -> {command:?}"));
             self.carry_out(worker, command);
+        }
+    }
+
+    fn tell(&mut self, note: &Note) {
+        match note {
+            Note::Recovering(_) | Note::DeadLetter(_) | Note::Event(_) => {
+                self.saw(&format!("{note:?}"));
+            }
+            Note::Rebuilding { .. } => self.saw("rebuild"),
+            Note::Alarm(alarm) => {
+                let text = format!("{alarm:?}");
+                let kind = text.split(['(', ' ']).next().unwrap_or_default();
+                self.saw(&format!("alarm {kind}"));
+            }
+            _ => {}
         }
     }
 
@@ -87,7 +104,13 @@ impl World {
         };
         let next = own.core.next_wakeup();
         let spins = out.commands.is_empty() && next <= own.mono(now);
-        let phase = own.core.phase();
+        let (phase, paused) = (own.core.phase(), own.core.paused());
+        if let Some(paused) = paused {
+            self.saw(&format!("paused: {paused:?}"));
+        }
+        if matches!(phase, Phase::FoldingResults(end) if self.results.stable() < end) {
+            self.saw("recovery waits for an open transaction");
+        }
         self.listen(worker, out);
         if spins {
             self.hold(Err(format!("SPINS: worker {worker} in {phase:?} wants to wake at {next}, which is now, and does nothing")));

@@ -142,7 +142,7 @@ impl World {
                 );
             }
             Request::Run(script) => self.run_script(asker, script),
-            Request::Ghost(script) => drop(self.apply(asker, &script)),
+            Request::Ghost(script) => self.arrive_late(asker, &script),
             Request::ReadMeta => {
                 let answer = match self.store_fails() {
                     Some(error) => Err(error),
@@ -161,12 +161,7 @@ impl World {
             Request::CommitGroup(e) => self.committed = e,
             Request::Produce(epoch, results) => self.produce(asker, epoch, results),
             Request::End(epoch, txn) => self.end(asker, epoch, txn),
-            Request::GhostEnd(epoch, txn) => {
-                if self.coordinator.commit(epoch, txn).is_ok() {
-                    self.note(|| format!("{txn:?} lands late"));
-                    self.mark_later(txn);
-                }
-            }
+            Request::GhostEnd(epoch, txn) => self.end_late(epoch, txn),
             Request::Question(ask) => self.question(asker, &ask),
             Request::Letter(offset) => {
                 let failed = self.fails(self.storm.letters);
