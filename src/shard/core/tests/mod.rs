@@ -1,4 +1,8 @@
 //! The pure core under test: worlds drawn from seeds, and its rules one by one.
 
+mod bench;
+mod gate_rules;
+mod recovery_rules;
+mod script_rules;
 mod world;
 mod worlds;

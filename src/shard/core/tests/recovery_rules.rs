@@ -1,0 +1,231 @@
+//! Recovery: where it stops, what it waits for, and what a rebuild leaves behind.
+
+use super::bench::{Bench, START, says, status};
+use super::world::said::{SHARD, SHARDS, Said, order};
+use super::world::types;
+use crate::domain::event::Reason;
+use crate::domain::status::{Open, Status, Terminal};
+use crate::kafka::{Ends, ResultRecord};
+use crate::shard::core::input::{Alarm, Input, LogEnds, Note};
+use crate::shard::core::plan::Plan;
+use crate::shard::core::{Core, Phase};
+use crate::store::script::Floor;
+
+fn plan() -> Plan {
+    Plan::new(SHARD, SHARDS, 86_400_000, types())
+}
+
+fn out_of_range(bench: &Bench) -> bool {
+    bench
+        .notes
+        .iter()
+        .any(|note| matches!(note, Note::Alarm(Alarm::OutOfRange { .. })))
+}
+
+#[test]
+fn a_position_outside_the_log_stops_the_shard_until_it_lies_inside() {
+    let mut bench = Bench::new(plan());
+    bench.floor.floor = Floor { e: 5, r: 0 };
+    bench.ends.events = Ends { low: 7, high: 9 };
+    bench.input(Input::Assigned);
+    assert!(out_of_range(&bench));
+    assert!(matches!(bench.core.phase(), Phase::Resting(_)));
+    bench.pass(9_999);
+    assert!(matches!(bench.core.phase(), Phase::Resting(_)));
+    bench.ends.events = Ends { low: 5, high: 5 };
+    bench.pass(1);
+    assert_eq!(bench.core.phase(), Phase::Open);
+}
+
+#[test]
+fn ends_that_come_late_are_judged_by_the_positions_they_were_asked_from() {
+    let mut bench = Bench::open();
+    bench.pass(5_100);
+    assert_eq!(bench.ends_asked, 1);
+    for n in 0..3 {
+        bench.event(&Said::pending(
+            &order("pay", n, true),
+            bench.now(),
+            Open::InProgress,
+        ));
+    }
+    bench.pass(6_000);
+    let none = Ends { low: 0, high: 0 };
+    bench.input(Input::Ends(Ok(LogEnds {
+        events: none,
+        results: none,
+    })));
+    assert!(!out_of_range(&bench));
+    assert_eq!(bench.core.phase(), Phase::Open);
+    bench.pass(6_000);
+    assert_eq!(bench.ends_asked, 2, "one question at a time, then the next");
+}
+
+#[test]
+fn the_timer_opens_while_events_keep_coming() {
+    let mut bench = Bench::new(plan());
+    bench.ends.events = Ends { low: 0, high: 1 };
+    bench.input(Input::Assigned);
+    bench.holds = true;
+    assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
+    let mut offset = 0;
+    for _ in 0..20 {
+        // One event arrives during each script.
+        let said = Said::pending(&order("pay", offset, true), bench.now(), Open::InProgress);
+        bench.input(Input::Events(
+            vec![said.record(offset, bench.now())],
+            offset + 1,
+        ));
+        offset += 1;
+        bench.mono += 5;
+        bench.input(Input::Tick);
+        if let Some(script) = bench.scripts.pop() {
+            let more = Said::pending(&order("pay", offset, true), bench.now(), Open::InProgress);
+            bench.input(Input::Events(
+                vec![more.record(offset, bench.now())],
+                offset + 1,
+            ));
+            offset += 1;
+            let answer = bench.store.apply(SHARD, &script);
+            bench.input(Input::Replied(answer));
+        }
+        if bench.core.phase() == Phase::Open {
+            return;
+        }
+    }
+    panic!("still {:?} after {offset} events", bench.core.phase());
+}
+
+#[test]
+fn r_passes_the_marker_behind_the_last_result() {
+    let mut bench = Bench::open();
+    bench.event(&Said::settle(
+        &order("pay", 1, true),
+        bench.now(),
+        Terminal::Success,
+    ));
+    bench.read_back();
+    assert_eq!(bench.meta().r, 1);
+    bench.input(Input::Results(Vec::new(), 2));
+    bench.pass(1_100);
+    assert_eq!(bench.meta().r, 2);
+    // Retention takes the whole log: it begins where R stands.
+    bench.ends = LogEnds {
+        events: Ends { low: 1, high: 1 },
+        results: Ends { low: 2, high: 2 },
+    };
+    bench.input(Input::Revoked);
+    bench.input(Input::Assigned);
+    assert_eq!(bench.core.phase(), Phase::Open);
+}
+
+#[test]
+fn results_are_folded_to_their_real_end_before_events_are_read() {
+    let mut bench = Bench::new(plan());
+    bench.ends = LogEnds {
+        events: Ends { low: 0, high: 1 },
+        results: Ends { low: 0, high: 2 },
+    };
+    bench.input(Input::Assigned);
+    assert_eq!(bench.core.phase(), Phase::FoldingResults(2));
+    assert!(!bench.core.wants_events());
+    bench.pass(5_000);
+    assert_eq!(
+        bench.core.phase(),
+        Phase::FoldingResults(2),
+        "stuck is right, open is wrong"
+    );
+    bench.input(Input::Results(Vec::new(), 2));
+    assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
+}
+
+/// A view that is being rebuilt: X is settled, a contradiction of it lies in the log, its letter
+/// is not acknowledged.
+fn rebuilding() -> Bench {
+    let mut bench = Bench::open();
+    let key = order("pay", 1, true);
+    bench.event(&Said::settle(&key, bench.now(), Terminal::Success));
+    let result = bench.only_result().clone();
+    bench.store.wipe(SHARD);
+    bench.core = Core::new(plan(), 10);
+    bench.ends = LogEnds {
+        events: Ends { low: 0, high: 2 },
+        results: Ends { low: 0, high: 2 },
+    };
+    bench.floor.appended = Some(START);
+    bench.input(Input::Assigned);
+    let record = ResultRecord {
+        offset: 0,
+        appended: bench.now(),
+        result: Some(result),
+    };
+    bench.input(Input::Results(vec![record], 2));
+    bench.event_at(
+        0,
+        bench.now(),
+        &Said::settle(&key, bench.now(), Terminal::Success),
+    );
+    bench.event_at(
+        1,
+        bench.now(),
+        &Said::settle(&key, bench.now(), Terminal::Failure),
+    );
+    bench
+}
+
+#[test]
+fn the_rebuild_mark_goes_when_e_has_reached_the_end_not_when_the_timer_opens() {
+    let mut bench = rebuilding();
+    bench.pass(5_000);
+    assert_eq!(bench.core.phase(), Phase::Open);
+    assert_eq!(bench.letters, [(1, Reason::Conflict)]);
+    assert_eq!((bench.meta().e, bench.meta().rebuild), (1, Some(0)));
+    bench.input(Input::Acknowledged(1, Ok(())));
+    bench.pass(1_100);
+    assert_eq!((bench.meta().e, bench.meta().rebuild), (2, None));
+}
+
+#[test]
+fn a_new_owner_of_a_half_rebuilt_view_reads_the_results_again() {
+    let mut bench = rebuilding();
+    bench.pass(2_000);
+    assert!(bench.meta().r > 0);
+    bench.core = Core::new(plan(), 20);
+    bench.input(Input::Assigned);
+    assert_eq!(bench.core.phase(), Phase::FoldingResults(2));
+    assert_eq!(bench.meta().r, 0);
+}
+
+#[test]
+fn an_order_that_is_asked_before_a_wipe_is_asked_after_it() {
+    let mut bench = Bench::open();
+    let key = order("pay", 1, true);
+    let appended = bench.now();
+    bench.event(&Said::pending(&key, appended, Open::InProgress));
+    let old = bench.next_ask();
+    bench.store.wipe(SHARD);
+    bench.ends.events = Ends { low: 0, high: 1 };
+    bench.pass(2_500);
+    bench.event_at(
+        0,
+        appended,
+        &Said::pending(&key, appended, Open::InProgress),
+    );
+    bench.asks.clear();
+    let ask = bench.next_ask();
+    bench.answer(&old, says(Terminal::Failure));
+    bench.answer(&ask, says(Terminal::Success));
+    assert_eq!(status(bench.only_result()), Status::Success);
+}
+
+#[test]
+fn an_event_that_was_dealt_with_before_the_wipe_is_not_kept_again() {
+    let mut bench = Bench::new(plan());
+    bench.floor.known_below = 1;
+    bench.ends.events = Ends { low: 0, high: 2 };
+    bench.input(Input::Assigned);
+    bench.event_at(0, bench.now(), &Said::garbage());
+    assert!(bench.letters.is_empty());
+    bench.event_at(1, bench.now(), &Said::garbage());
+    assert_eq!(bench.letters, [(1, Reason::NotJson)]);
+}
