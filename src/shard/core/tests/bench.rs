@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::order_types::types;
 use super::world::said::{SHARD, SHARDS, Said};
-use super::world::types;
 use crate::clock::Clock;
 use crate::domain::answer::Answer;
 use crate::domain::event::Reason;
@@ -37,6 +37,8 @@ pub struct Bench {
     pub published: Vec<Vec<OrderResult>>,
     pub letters: Vec<(u64, Reason)>,
     pub notes: Vec<Note>,
+    /// As the core wants them committed.
+    pub floors: Vec<Floor>,
     pub meta_reads: usize,
     pub ends_asked: usize,
     pub acquires: usize,
@@ -69,6 +71,7 @@ impl Bench {
             published: Vec::new(),
             letters: Vec::new(),
             notes: Vec::new(),
+            floors: Vec::new(),
             meta_reads: 0,
             ends_asked: 0,
             acquires: 0,
@@ -146,6 +149,11 @@ impl Bench {
             }
             Command::ReadMeta => self.meta_reads += 1,
             Command::Ask(ask) => self.asks.push(ask),
+            Command::Survey => {
+                let survey = self.store.survey_now(SHARD);
+                self.input(Input::Surveyed(survey));
+            }
+            Command::CommitFloor(floor) => self.floors.push(floor),
             Command::Publish(results) => self.published.push(results),
             Command::DeadLetter {
                 offset, refusal, ..

@@ -1,16 +1,16 @@
 //! The gate: what waits, what is dropped and what is published once.
 
 use super::bench::{Bench, is_exhausted, says, status};
+use super::order_types::types;
 use super::world::said::{SHARD, SHARDS, Said, order};
-use super::world::types;
 use crate::domain::answer::Answer;
 use crate::domain::event::Reason;
 use crate::domain::order::OrderKey;
 use crate::domain::status::{Open, Status, Terminal};
 use crate::metrics::label::PauseReason;
-use crate::shard::core::Core;
 use crate::shard::core::input::{Ask, Heard, Input};
 use crate::shard::core::plan::Plan;
+use crate::shard::core::{Core, Phase};
 
 fn asked() -> (Bench, OrderKey, Ask) {
     let mut bench = Bench::open();
@@ -224,5 +224,44 @@ fn an_exhausted_order_rests_when_then_was_taken_away() {
         bench.asks.is_empty(),
         "it is asked again and again: {:?}",
         bench.asks
+    );
+}
+
+#[test]
+fn a_commit_of_unknown_fate_is_read_back_before_anything_is_published_again() {
+    let (mut bench, _, ask) = asked();
+    bench.answer(&ask, says(Terminal::Success));
+    let result = bench.only_result().clone();
+    bench.ends.events.high = 1;
+    bench.ends.results.high = 2;
+    bench.input(Input::Published(Err("the commit timed out".to_owned())));
+    bench.pass(5_000);
+    assert_eq!(bench.recovers(), 2);
+    assert_eq!(bench.core.phase(), Phase::FoldingResults(2));
+    assert_eq!(bench.published.len(), 1, "nothing is sent again");
+    // It had landed.
+    bench.result(result);
+    bench.input(Input::Results(Vec::new(), 2));
+    bench.pass(60_000);
+    assert_eq!(bench.core.phase(), Phase::Open);
+    assert_eq!((bench.published.len(), bench.asks.len()), (1, 0));
+}
+
+#[test]
+fn an_answer_of_the_phase_before_does_not_end_the_phase_that_was_opened() {
+    let mut bench = Bench::open();
+    let key = order("fx", 1, true);
+    bench.event(&Said::pending(&key, bench.now(), Open::InProgress));
+    bench.exhaust();
+    bench.read_back();
+    let slow = bench.next_ask();
+    bench.event(&Said::requeue(&key, bench.now(), 1));
+    bench.answer(&slow, says(Terminal::Success));
+    assert!(bench.published.is_empty(), "{:?}", bench.published);
+    let ask = bench.next_ask();
+    bench.answer(&ask, says(Terminal::Success));
+    assert_eq!(
+        (bench.only_result().phase, bench.only_result().asked),
+        (1, 1)
     );
 }

@@ -2,6 +2,8 @@
 
 mod bench;
 mod gate_rules;
+mod order_types;
+mod rebuild_rules;
 mod recovery_rules;
 mod script_rules;
 mod world;

@@ -1,14 +1,13 @@
-//! Recovery: where it stops, what it waits for, and what a rebuild leaves behind.
+//! Recovery: where it stops, and what it waits for.
 
-use super::bench::{Bench, START, says, status};
+use super::bench::{Bench, says, status};
+use super::order_types::types;
 use super::world::said::{SHARD, SHARDS, Said, order};
-use super::world::types;
-use crate::domain::event::Reason;
 use crate::domain::status::{Open, Status, Terminal};
-use crate::kafka::{Ends, ResultRecord};
+use crate::kafka::Ends;
+use crate::shard::core::Phase;
 use crate::shard::core::input::{Alarm, Input, LogEnds, Note};
 use crate::shard::core::plan::Plan;
-use crate::shard::core::{Core, Phase};
 use crate::store::script::Floor;
 
 fn plan() -> Plan {
@@ -139,63 +138,6 @@ fn results_are_folded_to_their_real_end_before_events_are_read() {
     assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
 }
 
-/// A view that is being rebuilt: X is settled, a contradiction of it lies in the log, its letter
-/// is not acknowledged.
-fn rebuilding() -> Bench {
-    let mut bench = Bench::open();
-    let key = order("pay", 1, true);
-    bench.event(&Said::settle(&key, bench.now(), Terminal::Success));
-    let result = bench.only_result().clone();
-    bench.store.wipe(SHARD);
-    bench.core = Core::new(plan(), 10);
-    bench.ends = LogEnds {
-        events: Ends { low: 0, high: 2 },
-        results: Ends { low: 0, high: 2 },
-    };
-    bench.floor.appended = Some(START);
-    bench.input(Input::Assigned);
-    let record = ResultRecord {
-        offset: 0,
-        appended: bench.now(),
-        result: Some(result),
-    };
-    bench.input(Input::Results(vec![record], 2));
-    bench.event_at(
-        0,
-        bench.now(),
-        &Said::settle(&key, bench.now(), Terminal::Success),
-    );
-    bench.event_at(
-        1,
-        bench.now(),
-        &Said::settle(&key, bench.now(), Terminal::Failure),
-    );
-    bench
-}
-
-#[test]
-fn the_rebuild_mark_goes_when_e_has_reached_the_end_not_when_the_timer_opens() {
-    let mut bench = rebuilding();
-    bench.pass(5_000);
-    assert_eq!(bench.core.phase(), Phase::Open);
-    assert_eq!(bench.letters, [(1, Reason::Conflict)]);
-    assert_eq!((bench.meta().e, bench.meta().rebuild), (1, Some(0)));
-    bench.input(Input::Acknowledged(1, Ok(())));
-    bench.pass(1_100);
-    assert_eq!((bench.meta().e, bench.meta().rebuild), (2, None));
-}
-
-#[test]
-fn a_new_owner_of_a_half_rebuilt_view_reads_the_results_again() {
-    let mut bench = rebuilding();
-    bench.pass(2_000);
-    assert!(bench.meta().r > 0);
-    bench.core = Core::new(plan(), 20);
-    bench.input(Input::Assigned);
-    assert_eq!(bench.core.phase(), Phase::FoldingResults(2));
-    assert_eq!(bench.meta().r, 0);
-}
-
 #[test]
 fn an_order_that_is_asked_before_a_wipe_is_asked_after_it() {
     let mut bench = Bench::open();
@@ -216,16 +158,4 @@ fn an_order_that_is_asked_before_a_wipe_is_asked_after_it() {
     bench.answer(&old, says(Terminal::Failure));
     bench.answer(&ask, says(Terminal::Success));
     assert_eq!(status(bench.only_result()), Status::Success);
-}
-
-#[test]
-fn an_event_that_was_dealt_with_before_the_wipe_is_not_kept_again() {
-    let mut bench = Bench::new(plan());
-    bench.floor.known_below = 1;
-    bench.ends.events = Ends { low: 0, high: 2 };
-    bench.input(Input::Assigned);
-    bench.event_at(0, bench.now(), &Said::garbage());
-    assert!(bench.letters.is_empty());
-    bench.event_at(1, bench.now(), &Said::garbage());
-    assert_eq!(bench.letters, [(1, Reason::NotJson)]);
 }

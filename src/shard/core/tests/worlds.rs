@@ -1,5 +1,6 @@
 //! Seeded worlds. `SETTLED_SEED=n` runs one and prints what happened, `SETTLED_SEEDS=n` runs so many.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::{Tale, World};
@@ -8,6 +9,25 @@ fn told(seed: u64, world: &mut World) -> Result<Tale, String> {
     catch_unwind(AssertUnwindSafe(|| world.run()))
         .unwrap_or_else(|_| Err(format!("seed {seed} panicked")))
 }
+
+/// So many worlds run where nobody says how many.
+const SEEDS: u64 = 1_500;
+
+/// What so many worlds must have met, or they have lost their teeth.
+const TEETH: [&str; 12] = [
+    "DeadLetter(Conflict)",
+    "Event(Requeued)",
+    "answer after its lease",
+    "commit landed, reply lost",
+    "late script ran",
+    "late script refused",
+    "paused: GateFull",
+    "rebuild interrupted",
+    "recovery waits for an open transaction",
+    "strike LongNight",
+    "unknown commit landed late",
+    "zombie fenced",
+];
 
 /// Runs a seed; a bad one runs again and tells its story.
 pub fn run(seed: u64) -> Tale {
@@ -34,51 +54,65 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Seeds of one thread.
+fn run_all(seeds: impl Iterator<Item = u64>) -> (Tale, Vec<(u64, String)>) {
+    let (mut sum, mut bad) = (Tale::default(), Vec::new());
+    for seed in seeds {
+        match told(seed, &mut World::new(seed)) {
+            Ok(tale) => sum.add(tale),
+            Err(what) => bad.push((seed, what)),
+        }
+    }
+    (sum, bad)
+}
+
 #[test]
 fn no_world_breaks_a_promise() {
     if let Some(seed) = number("SETTLED_SEED") {
-        println!("{:?}", run(seed));
+        println!("{:#?}", run(seed));
         return;
     }
     let first = number("SETTLED_FIRST_SEED").unwrap_or(0);
-    let mut sum = Tale::default();
-    let mut bad = std::collections::BTreeMap::<String, Vec<u64>>::new();
-    for seed in first..first + number("SETTLED_SEEDS").unwrap_or(300) {
-        match told(seed, &mut World::new(seed)) {
-            Ok(tale) => {
-                sum.steps += tale.steps;
-                sum.settled += tale.settled;
-                sum.exhausted += tale.exhausted;
-                sum.questions += tale.questions;
-                sum.generations += tale.generations;
-                sum.took += tale.took;
-                for (what, count) in tale.covered {
-                    *sum.covered.entry(what).or_default() += count;
-                }
-            }
-            Err(what) => {
-                let kind = what.split(':').next().unwrap_or_default().to_owned();
-                println!(
-                    "seed {seed}: {}",
-                    what.chars().take(300).collect::<String>()
-                );
-                bad.entry(kind).or_default().push(seed);
-            }
-        }
-    }
-    println!("{sum:#?}");
-    if let Some(seed) = bad.values().flatten().min() {
-        let kinds: Vec<_> = bad
-            .iter()
-            .map(|(kind, seeds)| {
-                format!(
-                    "{kind} x {}: {:?}",
-                    seeds.len(),
-                    &seeds[..seeds.len().min(5)]
-                )
-            })
+    let count = number("SETTLED_SEEDS").unwrap_or(SEEDS);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut sum, mut bad) = (Tale::default(), Vec::new());
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads as u64)
+            .map(|thread| (first + thread..first + count).step_by(threads))
+            .map(|seeds| scope.spawn(|| run_all(seeds)))
             .collect();
-        println!("{}", kinds.join("\n"));
+        for some in all {
+            let (tale, more) = some.join().unwrap();
+            sum.add(tale);
+            bad.extend(more);
+        }
+    });
+    println!("seeds {first} to {}: {sum:#?}", first + count - 1);
+    bad.sort();
+    let mut kinds = BTreeMap::<&str, Vec<u64>>::new();
+    for (seed, what) in &bad {
+        println!(
+            "seed {seed}: {}",
+            what.chars().take(300).collect::<String>()
+        );
+        let kind = what.split(':').next().unwrap_or_default();
+        kinds.entry(kind).or_default().push(*seed);
+    }
+    for (kind, seeds) in kinds {
+        println!(
+            "{kind} x {}: {:?}",
+            seeds.len(),
+            &seeds[..seeds.len().min(5)]
+        );
+    }
+    if let Some((seed, _)) = bad.first() {
         run(*seed);
+    }
+    if count >= SEEDS {
+        let missing: Vec<_> = TEETH
+            .iter()
+            .filter(|what| !sum.covered.contains_key(**what))
+            .collect();
+        assert!(missing.is_empty(), "no world has met {missing:?}");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::order_types::TIMEOUT;
 use super::dice::Dice;
 use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::order::{Millis, OrderKey};
@@ -28,9 +29,6 @@ pub struct Bank {
     /// So many of a thousand questions get no answer.
     pub trouble: u64,
 }
-
-/// The whole-request deadline of every question.
-pub const TIMEOUT: Millis = 2_000;
 
 impl Bank {
     /// What comes of one question, and after how long.

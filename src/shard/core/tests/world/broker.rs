@@ -9,6 +9,7 @@ use super::{Happening, World};
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::Open;
 use crate::shard::core::input::Input;
+use crate::store::script::Floor;
 
 impl World {
     pub(super) fn acknowledge(&mut self, asker: Asker, offset: u64, failed: bool) {
@@ -98,7 +99,10 @@ impl World {
                     return self
                         .deliver(asker, Input::Published(Err("the reply is lost".to_owned())));
                 }
-                self.at(delay, Happening::Deliver(asker, Delivery::Published(epoch)));
+                self.at(
+                    delay,
+                    Happening::Deliver(asker, Delivery::Input(Input::Published(Ok(())))),
+                );
             }
             Err(Refused::Concurrent) => {
                 self.at(5, Happening::Arrive(asker, Request::End(epoch, txn)));
@@ -123,6 +127,16 @@ impl World {
             1
         };
         self.at(delay, Happening::Mark(txn));
+    }
+
+    /// An old floor, or a zombie's, may come after a newer one.
+    pub(super) fn commit_floor(&mut self, asker: Asker, floor: Floor) {
+        if self.fails(self.storm.floors) {
+            let late = self.dice.between(100, 20_000);
+            self.at(late, Happening::Arrive(asker, Request::CommitFloor(floor)));
+        } else {
+            self.floors.push(floor);
+        }
     }
 
     /// A foreign transaction holds the last stable offset back: what lies behind it is not seen yet.

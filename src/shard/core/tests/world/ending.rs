@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::said::SHARD;
 use super::storm::Storm;
+use super::strikes::NIGHT;
 use super::{Happening, START, World};
 use crate::domain::order::Millis;
 use crate::shard::core::Phase;
+use crate::store::script::Found;
 
 /// What a run came to.
 #[derive(Debug, Default)]
@@ -18,6 +20,20 @@ pub struct Tale {
     pub generations: u64,
     pub took: Millis,
     pub covered: BTreeMap<String, u64>,
+}
+
+impl Tale {
+    pub fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.settled += other.settled;
+        self.exhausted += other.exhausted;
+        self.questions += other.questions;
+        self.generations += other.generations;
+        self.took += other.took;
+        for (what, count) in other.covered {
+            *self.covered.entry(what).or_default() += count;
+        }
+    }
 }
 
 impl World {
@@ -32,12 +48,14 @@ impl World {
         self.rest()?;
         let before = (self.watch.settled.len(), self.watch.exhausted.len());
         self.note(|| "the view is wiped and folded again".to_owned());
-        if self.dice.in_thousand(500) {
-            self.floor = None;
+        if self.dice.in_thousand(300) {
+            self.floors.clear();
         }
-        self.store.wipe(SHARD);
-        self.watch.forget_effects();
+        self.lose_view();
         self.start_over();
+        if self.dice.in_thousand(500) {
+            self.now += NIGHT;
+        }
         self.rest()?;
         let after = (self.watch.settled.len(), self.watch.exhausted.len());
         if before != after {
@@ -123,7 +141,23 @@ impl World {
         }
         self.watch.forget_effects();
         self.look_at_e();
+        if let Some(what) = self.forgotten() {
+            self.hold(Err(what));
+        }
         self.violation.clone().map_or(Ok(()), Err)
+    }
+
+    /// An exhausted order that the view does not list: nobody will look at it.
+    fn forgotten(&self) -> Option<String> {
+        let mut open = self.watch.exhausted.keys().filter(|(key, _)| {
+            key.order_type.as_str() != "odd" && !self.watch.settled.contains_key(key)
+        });
+        open.find_map(|(key, phase)| match self.store.find_now(SHARD, key) {
+            Ok(Found::Open { record, .. }) if record.phase >= *phase => None,
+            found => Some(format!(
+                "FORGOTTEN: {key} was exhausted in phase {phase}, the view says {found:?}"
+            )),
+        })
     }
 
     pub(super) fn unfinished(&self) -> Option<String> {

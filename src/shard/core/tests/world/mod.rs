@@ -22,19 +22,19 @@ mod worker;
 use std::collections::BTreeMap;
 
 pub use self::ending::Tale;
+use super::order_types::types;
 use crate::clock::Clock;
-use crate::domain::order::{Millis, OrderKey, TypeName};
+use crate::domain::order::{Millis, OrderKey};
 use crate::domain::result::OrderResult;
-use crate::domain::schedule::{Ladder, Schedule};
-use crate::shard::core::plan::{Plan, TypePlan};
+use crate::shard::core::plan::Plan;
 use crate::store::memory::{MemoryStore, Snapshot};
 use crate::store::script::Floor;
-use bank::{Bank, TIMEOUT};
+use bank::Bank;
 use coordinator::Coordinator;
 use dice::Dice;
 use log::{Log, Txn};
 use said::{SHARD, SHARDS, Said};
-use storm::Storm;
+use storm::{Fault, Storm};
 use watch::Watch;
 use wire::{Asker, Delivery, Request};
 use worker::{Which, Worker};
@@ -49,6 +49,7 @@ pub enum Happening {
     Emit(Said),
     Operator,
     Strike,
+    Interrupt(usize),
     Restart(usize),
     Group,
     Notice(usize, u32),
@@ -72,7 +73,8 @@ pub struct World {
     pub watch: Watch,
     pub storm: Storm,
     pub dice: Dice,
-    pub floor: Option<Floor>,
+    /// Floors as they were committed, by old owners too.
+    pub floors: Vec<Floor>,
     /// The member group's offset.
     pub committed: u64,
     pub unavailable_until: Millis,
@@ -99,38 +101,6 @@ const STEPS_MAX: u64 = 300_000;
 
 const START: Millis = 1_800_000_000_000;
 
-fn stages(texts: &[&str]) -> Ladder {
-    Ladder::parse(
-        &texts
-            .iter()
-            .map(|text| (*text).to_owned())
-            .collect::<Vec<_>>(),
-    )
-    .unwrap()
-}
-
-/// The types of every world: one doubling, one with coarse buckets and slow questions after its end.
-pub fn types() -> Vec<TypePlan> {
-    let named = |name: &str, in_progress: &[&str], unknown: &[&str], then| TypePlan {
-        name: TypeName::new(name).unwrap(),
-        schedule: Schedule {
-            in_progress: stages(in_progress),
-            unknown: stages(unknown),
-            then,
-        },
-        timeout: TIMEOUT,
-    };
-    vec![
-        named("pay", &["double 1s x 3"], &["2s x 2"], None),
-        named(
-            "fx",
-            &["500ms", "5s", "40s"],
-            &["3s until 20s"],
-            Some(20_000),
-        ),
-    ]
-}
-
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
@@ -139,7 +109,13 @@ impl World {
         } else {
             Storm::draw(&mut dice)
         };
-        let window = if dice.in_thousand(400) {
+        // A night is longer than the shorter window.
+        let short = if storm.has(Fault::LongNight) {
+            800
+        } else {
+            300
+        };
+        let window = if dice.in_thousand(short) {
             3_600_000
         } else {
             86_400_000
@@ -167,7 +143,7 @@ impl World {
             watch: Watch::default(),
             storm,
             dice,
-            floor: None,
+            floors: Vec::new(),
             committed: 0,
             unavailable_until: 0,
             full_until: 0,
@@ -269,6 +245,7 @@ impl World {
             Happening::Emit(said) => self.emit_if_remembered(said),
             Happening::Operator => self.operator(),
             Happening::Strike => self.strike(),
+            Happening::Interrupt(worker) => self.interrupt(worker),
             Happening::Restart(worker) => {
                 self.workers[worker].alive = true;
                 let delay = self.dice.between(0, 3_000);

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::said::{SHARD, SHARDS};
+use super::watch::Claim;
 use super::wire::{Asker, Request};
 use super::{Happening, World};
 use crate::domain::order::MarkKey;
 use crate::shard::core::input::{FloorFound, Input};
+use crate::shard::core::plan::CLAIM_AHEAD;
 use crate::store::script::{Body, Floor, Reply, Script, Token};
 use crate::store::{Acquire, StoreError};
 
@@ -70,14 +72,18 @@ impl World {
         );
     }
 
-    /// As `shard::floor` finds it.
-    pub(super) fn find_floor(&self) -> FloorFound {
+    /// As `shard::floor` finds it; the floor may be an old one, or an old owner's.
+    pub(super) fn find_floor(&mut self) -> FloorFound {
+        let floor = if self.fails(self.storm.floors) {
+            let one = self.dice.below(self.floors.len() as u64) as usize;
+            self.floors.get(one).copied()
+        } else {
+            self.floors.last().copied()
+        };
         let (events, results) = (self.events.ends(), self.results.ends());
-        let e = self
-            .floor
-            .map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
+        let e = floor.map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
         let appended = self.events.append_time(e);
-        let r = match self.floor {
+        let r = match floor {
             None => results.low,
             Some(floor) => {
                 let since = appended
@@ -154,7 +160,12 @@ impl World {
                         order.id,
                         order.record.claim,
                     );
-                    self.watch.claims.insert(question, order.record.due);
+                    let claim = Claim {
+                        due: order.record.due,
+                        lease_end: u64::from(order.record.bucket) * 1_000 - CLAIM_AHEAD,
+                        phase: order.record.phase,
+                    };
+                    self.watch.claims.insert(question, claim);
                 }
             }
             Ok(Reply::Swept { repaired }) if *repaired > 0 => {

@@ -39,12 +39,18 @@ pub struct Storm {
     pub letters: u64,
     /// Answers of the owner that do not come.
     pub bank: u64,
+    /// Answers of the owner that come long after its deadline.
+    pub slow: u64,
     /// Batches that are brought twice, the second time late.
     pub repeats: u64,
     /// Wake-ups that come late.
     pub jitter: u64,
     /// Emitters' transactions.
     pub foreign: u64,
+    /// Recoveries that are struck while they run.
+    pub interruptions: u64,
+    /// Floors that are committed late.
+    pub floors: u64,
 }
 
 const KINDS: [(u64, Fault); 10] = [
@@ -66,7 +72,7 @@ impl Storm {
             .into_iter()
             .filter(|_| dice.in_thousand(450))
             .collect();
-        if strikes.iter().any(|(_, fault)| *fault == Fault::Rollback) {
+        if strikes.iter().any(|(_, kind)| *kind == Fault::Rollback) {
             strikes.push((6, Fault::Snapshot));
         }
         let mut rate = |most: u64| {
@@ -82,10 +88,17 @@ impl Storm {
             commits: rate(500),
             letters: rate(400),
             bank: rate(500),
+            slow: rate(500),
             repeats: rate(200),
             jitter: rate(200),
             foreign: rate(300),
+            interruptions: rate(400),
+            floors: rate(500),
         }
+    }
+
+    pub fn has(&self, fault: Fault) -> bool {
+        self.strikes.iter().any(|(_, kind)| *kind == fault)
     }
 
     /// No fault at all.
@@ -96,9 +109,12 @@ impl Storm {
             commits: 0,
             letters: 0,
             bank: 0,
+            slow: 0,
             repeats: 0,
             jitter: 0,
             foreign: 0,
+            interruptions: 0,
+            floors: 0,
         }
     }
 }

@@ -4,9 +4,10 @@ use super::said::SHARD;
 use super::storm::Fault;
 use super::{Happening, World};
 use crate::domain::order::Millis;
+use crate::shard::core::Phase;
 
 /// Longer than the shorter window.
-const NIGHT: Millis = 7_200_000;
+pub const NIGHT: Millis = 7_200_000;
 
 impl World {
     pub(super) fn strike(&mut self) {
@@ -34,40 +35,79 @@ impl World {
                 let victim = self.owner.unwrap_or(0);
                 self.workers[victim].paused_until = self.now + self.dice.between(50, 12_000);
             }
-            Fault::Move | Fault::SilentMove => {
-                let (old, new) = (self.owner.unwrap_or(0), other(self.owner));
-                if !self.workers[new].alive || !self.workers[old].alive {
-                    return;
-                }
-                if fault == Fault::Move {
-                    self.revoke(old);
-                } else {
-                    let (life, late) = (self.workers[old].life, self.dice.between(1, 15_000));
-                    self.at(late, Happening::Notice(old, life));
-                }
-                self.assign(new);
-            }
+            Fault::Move => self.hand_on(true),
+            Fault::SilentMove => self.hand_on(false),
             Fault::Snapshot => {
                 self.snapshots.push(self.store.snapshot(SHARD));
                 if self.snapshots.len() > 3 {
                     self.snapshots.remove(0);
                 }
             }
-            Fault::Rollback => {
-                if !self.snapshots.is_empty() {
-                    let one = self.dice.below(self.snapshots.len() as u64) as usize;
-                    self.store.restore(SHARD, self.snapshots[one].clone());
-                    self.watch.forget_effects();
-                }
-            }
-            Fault::Wipe => {
-                self.store.wipe(SHARD);
-                self.watch.forget_effects();
-            }
+            Fault::Rollback => self.roll_back(),
+            Fault::Wipe => self.lose_view(),
             Fault::Unavailable => self.unavailable_until = self.now + self.dice.between(10, 10_000),
             Fault::Full => self.full_until = self.now + self.dice.between(10, 10_000),
             Fault::LongNight => self.long_night(),
         }
+    }
+
+    /// The shard moves; the old owner knows, or notices later.
+    fn hand_on(&mut self, known: bool) {
+        let old = self.owner.unwrap_or(0);
+        let new = 1 - old;
+        if !self.workers[new].alive || !self.workers[old].alive {
+            return;
+        }
+        if known {
+            self.revoke(old);
+        } else {
+            let (life, late) = (self.workers[old].life, self.dice.between(1, 15_000));
+            self.at(late, Happening::Notice(old, life));
+        }
+        self.assign(new);
+    }
+
+    /// A recovery has begun; something may strike before it is over.
+    pub(super) fn interrupt_soon(&mut self, worker: usize) {
+        if self.fails(self.storm.interruptions) {
+            let most = self.dice.weighted(&[(2, 40), (1, 400)]);
+            let soon = self.dice.between(1, most);
+            self.at(soon, Happening::Interrupt(worker));
+        }
+    }
+
+    pub(super) fn interrupt(&mut self, worker: usize) {
+        if self.now >= self.storm_ends || self.owner != Some(worker) {
+            return;
+        }
+        let own = &self.workers[worker];
+        if own.core.phase() != Phase::Open {
+            let rebuilding = self.store.meta_now(SHARD, self.now);
+            if rebuilding.is_ok_and(|meta| meta.is_some_and(|meta| meta.rebuild.is_some())) {
+                self.saw("rebuild interrupted");
+            }
+        }
+        match self.dice.below(6) {
+            0 | 1 => self.crash(worker),
+            2 => self.hand_on(true),
+            3 => self.hand_on(false),
+            4 if self.storm.has(Fault::Rollback) => self.roll_back(),
+            5 if self.storm.has(Fault::Wipe) => self.lose_view(),
+            _ => {}
+        }
+    }
+
+    fn roll_back(&mut self) {
+        if !self.snapshots.is_empty() {
+            let one = self.dice.below(self.snapshots.len() as u64) as usize;
+            self.store.restore(SHARD, self.snapshots[one].clone());
+            self.watch.forget_effects();
+        }
+    }
+
+    pub(super) fn lose_view(&mut self) {
+        self.store.wipe(SHARD);
+        self.watch.forget_effects();
     }
 
     pub(super) fn crash(&mut self, victim: usize) {
@@ -88,6 +128,12 @@ impl World {
             self.at(back, Happening::Restart(worker));
         }
         self.storm_ends += NIGHT;
+        // Nobody notices before the morning.
+        match self.dice.below(4) {
+            0 | 1 => self.lose_view(),
+            2 => self.roll_back(),
+            _ => {}
+        }
         // One is enough.
         self.storm
             .strikes

@@ -19,17 +19,21 @@ impl World {
         let current = own.core.generation() == to.generation;
         let input = match delivery {
             Delivery::Input(input) => input,
-            Delivery::Opened(epoch) | Delivery::Published(epoch) => {
+            Delivery::Opened(epoch) => {
                 if current {
                     own.publisher = Some(epoch);
                 }
-                if matches!(delivery, Delivery::Opened(_)) {
-                    Input::Fenced(Ok(()))
-                } else {
-                    Input::Published(Ok(()))
-                }
+                Input::Fenced(Ok(()))
             }
         };
+        match &input {
+            Input::Published(_) if current => own.publishing = false,
+            Input::Answered(heard) => {
+                let question = (to.worker, to.life, to.generation, heard.id, heard.claim);
+                self.watch.answered(question);
+            }
+            _ => {}
+        }
         // The actor takes many answers in one turn.
         let together = matches!(input, Input::Answered(_)) && self.dice.in_thousand(300);
         self.input(to.worker, to.generation, input);
@@ -55,7 +59,7 @@ impl World {
     pub(super) fn listen(&mut self, worker: usize, out: Output) {
         for note in out.notes {
             self.note(|| format!("worker {worker} -- {note:?}"));
-            self.tell(&note);
+            self.tell(worker, &note);
             if let Note::Alarm(
                 alarm @ (Alarm::OutOfRange { .. } | Alarm::Damaged(_) | Alarm::ForeignResult(_)),
             ) = note
@@ -69,12 +73,18 @@ impl World {
         }
     }
 
-    fn tell(&mut self, note: &Note) {
+    fn tell(&mut self, worker: usize, note: &Note) {
+        if matches!(note, Note::Recovering(_)) && self.fails(200) {
+            self.interrupt_soon(worker);
+        }
         match note {
             Note::Recovering(_) | Note::DeadLetter(_) | Note::Event(_) => {
                 self.saw(&format!("{note:?}"));
             }
-            Note::Rebuilding { .. } => self.saw("rebuild"),
+            Note::Rebuilding { .. } => {
+                self.saw("rebuild");
+                self.interrupt_soon(worker);
+            }
             Note::Alarm(alarm) => {
                 let text = format!("{alarm:?}");
                 let kind = text.split(['(', ' ']).next().unwrap_or_default();

@@ -16,6 +16,15 @@ use crate::store::script::Found;
 /// A question's identity: worker, its life, its generation, order, claim.
 pub type Question = (usize, u32, u64, OrderId, u32);
 
+/// What the view gave with a claim: shard time in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub due: Millis,
+    /// From here on the view gives the order to the next claim.
+    pub lease_end: Millis,
+    pub phase: u16,
+}
+
 /// Everything that was seen so far.
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -24,8 +33,12 @@ pub struct Watch {
     /// Offset of each visible exhaustion.
     pub exhausted: BTreeMap<(OrderKey, u16), u64>,
     asked: BTreeSet<Question>,
-    /// When each claimed order is due, by the view.
-    pub claims: BTreeMap<Question, Millis>,
+    /// What the view gave with each claim.
+    pub claims: BTreeMap<Question, Claim>,
+    /// The newest question about an order that waits for its answer, of each generation.
+    open: BTreeMap<(usize, u32, u64, OrderId), u32>,
+    /// Answers that the owner gave about an order in a phase.
+    answers: BTreeMap<(OrderKey, u16), u16>,
     /// Offsets of events that are kept as dead letters.
     pub letters: BTreeSet<u64>,
     /// Offsets of events that were forwarded.
@@ -94,15 +107,17 @@ impl Watch {
                 if result.phase > 0 && !said.iter().any(|(_, said)| opened(said)) {
                     return Err(format!("PHANTOM PHASE: {key} phase {}", result.phase));
                 }
-                if result.asked == 0
-                    || account.is_none_or(|account| account.answered < u32::from(result.asked))
-                {
-                    return Err(format!(
-                        "NEVER ANSWERED: {key} exhausted after {} attempts, {account:?}",
-                        result.asked
-                    ));
+                if result.asked == 0 {
+                    return Err(format!("NEVER ASKED: {key} exhausted, {account:?}"));
                 }
             }
+        }
+        let answers = self.answers.get(&(key.clone(), result.phase)).copied();
+        if result.asked > answers.unwrap_or(0) {
+            return Err(format!(
+                "NEVER ANSWERED: {key} has {} attempts in phase {}, the owner answered {answers:?}",
+                result.asked, result.phase
+            ));
         }
         Ok(())
     }
@@ -110,19 +125,41 @@ impl Watch {
     /// A question was commanded.
     pub fn question(&mut self, question: Question, now: Millis) -> Verdict {
         self.questions += 1;
-        match self.claims.get(&question) {
-            None => return Err(format!("UNCLAIMED: {question:?} is asked without a claim")),
-            Some(due) if *due > now => {
-                return Err(format!(
-                    "EARLY: {question:?} is due at {due}, asked at {now}"
-                ));
-            }
-            Some(_) => {}
+        let Some(claim) = self.claims.get(&question).copied() else {
+            return Err(format!("UNCLAIMED: {question:?} is asked without a claim"));
+        };
+        if claim.due > now {
+            return Err(format!("EARLY: {question:?} asked at {now}, but {claim:?}"));
         }
         if !self.asked.insert(question) {
             return Err(format!("ASKED TWICE: {question:?}"));
         }
-        Ok(())
+        let (worker, life, generation, id, number) = question;
+        let before = self
+            .open
+            .insert((worker, life, generation, id), number)
+            .and_then(|before| self.claims.get(&(worker, life, generation, id, before)));
+        match before {
+            Some(before) if before.lease_end > now && before.phase == claim.phase => Err(format!(
+                "TWO QUESTIONS: {question:?} at {now}, while one waits with {before:?}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The owner gave an answer to a question.
+    pub fn heard(&mut self, question: Question, key: &OrderKey) {
+        if let Some(claim) = self.claims.get(&question) {
+            *self.answers.entry((key.clone(), claim.phase)).or_default() += 1;
+        }
+    }
+
+    /// What came of a question has reached the worker.
+    pub fn answered(&mut self, (worker, life, generation, id, claim): Question) {
+        let order = (worker, life, generation, id);
+        if self.open.get(&order) == Some(&claim) {
+            self.open.remove(&order);
+        }
     }
 
     /// The view is another one: what was true of the last one says nothing.

@@ -49,7 +49,6 @@ pub enum Request {
 pub enum Delivery {
     Input(Input),
     Opened(u32),
-    Published(u32),
 }
 
 impl World {
@@ -61,7 +60,7 @@ impl World {
             Command::Acquire(floor) => Request::Acquire(floor),
             Command::FindFloor => Request::FindFloor,
             Command::Fence => {
-                own.publisher = None;
+                (own.publisher, own.publishing) = (None, false);
                 Request::Fence
             }
             Command::AskEnds => Request::AskEnds,
@@ -73,7 +72,7 @@ impl World {
             }
             Command::Release => {
                 own.readers = [None; 2];
-                own.publisher = None;
+                (own.publisher, own.publishing) = (None, false);
                 return;
             }
             Command::Run(script) => Request::Run(script),
@@ -85,8 +84,16 @@ impl World {
                 self.hold(verdict);
                 Request::Question(ask)
             }
-            Command::Publish(results) => match own.publisher.take() {
-                Some(epoch) => Request::Produce(epoch, results),
+            // Nothing here throws a publisher away but what the core commands.
+            Command::Publish(results) => match own.publisher {
+                Some(epoch) => {
+                    if std::mem::replace(&mut own.publishing, true) {
+                        self.hold(Err(format!(
+                            "TWO GROUPS: worker {worker} publishes at once"
+                        )));
+                    }
+                    Request::Produce(epoch, results)
+                }
                 None => {
                     return self.deliver(
                         asker,
@@ -157,7 +164,7 @@ impl World {
                 };
                 self.deliver(asker, Input::Surveyed(answer));
             }
-            Request::CommitFloor(floor) => self.floor = Some(floor),
+            Request::CommitFloor(floor) => self.commit_floor(asker, floor),
             Request::CommitGroup(e) => self.committed = e,
             Request::Produce(epoch, results) => self.produce(asker, epoch, results),
             Request::End(epoch, txn) => self.end(asker, epoch, txn),
@@ -204,7 +211,23 @@ impl World {
                     ask.key, ask.claim, ask.attempt
                 )
             });
-            (Some(started), answer, latency)
+            if !matches!(answer, Answer::CouldNotAsk { .. }) {
+                let claim = (
+                    asker.worker,
+                    asker.life,
+                    asker.generation,
+                    ask.id,
+                    ask.claim,
+                );
+                self.watch.heard(claim, &ask.key);
+            }
+            let late = if self.fails(self.storm.slow) {
+                self.saw("answer after its lease");
+                self.dice.between(5_000, 25_000)
+            } else {
+                0
+            };
+            (Some(started), answer, latency + late)
         };
         if let Some(earliest) = self.first_question.get(&ask.key)
             && self.now < *earliest

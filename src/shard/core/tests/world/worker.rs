@@ -37,6 +37,8 @@ pub struct Worker {
     pub polling: [bool; 2],
     /// The epoch of its publisher, while it is at hand.
     pub publisher: Option<u32>,
+    /// A group of results is under way.
+    pub publishing: bool,
     /// Only the newest wake-up counts.
     pub wake: u64,
     /// Turns without a command and without progress of time.
@@ -55,6 +57,7 @@ impl Worker {
             readers: [None; 2],
             polling: [false; 2],
             publisher: None,
+            publishing: false,
             wake: 0,
             idle_turns: 0,
         }

@@ -1,0 +1,166 @@
+//! A wiped view: what a rebuild must not do a second time, when it is over, and the floor that it
+//! begins from.
+
+use super::bench::{Bench, START};
+use super::order_types::types;
+use super::world::said::{SHARD, SHARDS, Said, order};
+use crate::domain::event::Reason;
+use crate::domain::status::{Open, Terminal};
+use crate::kafka::{Ends, ResultRecord};
+use crate::shard::core::input::{Input, LogEnds};
+use crate::shard::core::plan::Plan;
+use crate::shard::core::{Core, Phase};
+use crate::store::script::Floor;
+
+fn plan() -> Plan {
+    Plan::new(SHARD, SHARDS, 86_400_000, types())
+}
+
+/// A view that is being rebuilt: X is settled, a contradiction of it lies in the log, its letter
+/// is not acknowledged.
+fn rebuilding() -> Bench {
+    let mut bench = Bench::open();
+    let key = order("pay", 1, true);
+    bench.event(&Said::settle(&key, bench.now(), Terminal::Success));
+    let result = bench.only_result().clone();
+    bench.store.wipe(SHARD);
+    bench.core = Core::new(plan(), 10);
+    bench.ends = LogEnds {
+        events: Ends { low: 0, high: 2 },
+        results: Ends { low: 0, high: 2 },
+    };
+    bench.floor.appended = Some(START);
+    bench.input(Input::Assigned);
+    let record = ResultRecord {
+        offset: 0,
+        appended: bench.now(),
+        result: Some(result),
+    };
+    bench.input(Input::Results(vec![record], 2));
+    bench.event_at(
+        0,
+        bench.now(),
+        &Said::settle(&key, bench.now(), Terminal::Success),
+    );
+    bench.event_at(
+        1,
+        bench.now(),
+        &Said::settle(&key, bench.now(), Terminal::Failure),
+    );
+    bench
+}
+
+#[test]
+fn the_rebuild_mark_goes_when_e_has_reached_the_end_not_when_the_timer_opens() {
+    let mut bench = rebuilding();
+    bench.pass(5_000);
+    assert_eq!(bench.core.phase(), Phase::Open);
+    assert_eq!(bench.letters, [(1, Reason::Conflict)]);
+    assert_eq!((bench.meta().e, bench.meta().rebuild), (1, Some(0)));
+    bench.input(Input::Acknowledged(1, Ok(())));
+    bench.pass(1_100);
+    assert_eq!((bench.meta().e, bench.meta().rebuild), (2, None));
+}
+
+#[test]
+fn a_new_owner_of_a_half_rebuilt_view_reads_the_results_again() {
+    let mut bench = rebuilding();
+    bench.pass(2_000);
+    assert!(bench.meta().r > 0);
+    bench.core = Core::new(plan(), 20);
+    bench.input(Input::Assigned);
+    assert_eq!(bench.core.phase(), Phase::FoldingResults(2));
+    assert_eq!(bench.meta().r, 0);
+}
+
+#[test]
+fn an_event_that_was_dealt_with_before_the_wipe_is_not_kept_again() {
+    let mut bench = Bench::new(plan());
+    bench.floor.known_below = 1;
+    bench.ends.events = Ends { low: 0, high: 2 };
+    bench.input(Input::Assigned);
+    bench.event_at(0, bench.now(), &Said::garbage());
+    assert!(bench.letters.is_empty());
+    bench.event_at(1, bench.now(), &Said::garbage());
+    assert_eq!(bench.letters, [(1, Reason::NotJson)]);
+}
+
+/// A view is rebuilt from a floor that is newer than all that the logs say: an old result gets no
+/// mark there. Returns that result, settled by event 0.
+fn rebuilding_without_marks() -> (Bench, ResultRecord, Said) {
+    let mut source = Bench::open();
+    let key = order("pay", 1, true);
+    let said = Said::settle(&key, source.now(), Terminal::Success);
+    source.event(&said);
+    let mut bench = Bench::new(plan());
+    bench.ends = LogEnds {
+        events: Ends { low: 0, high: 1 },
+        results: Ends { low: 0, high: 2 },
+    };
+    bench.floor.appended = Some(bench.now() + 2 * 86_400_000);
+    let record = ResultRecord {
+        offset: 0,
+        appended: bench.now(),
+        result: Some(source.only_result().clone()),
+    };
+    bench.input(Input::Assigned);
+    bench.input(Input::Results(vec![record.clone()], 2));
+    assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
+    (bench, record, said)
+}
+
+#[test]
+fn a_rebuild_settles_nothing_again_that_is_too_old_for_a_mark() {
+    let (mut bench, _, said) = rebuilding_without_marks();
+    bench.event_at(0, bench.now(), &said);
+    bench.pass(5_000);
+    assert!(bench.published.is_empty(), "{:?}", bench.published);
+    assert_eq!(bench.meta().e, 1);
+}
+
+#[test]
+fn a_rebuild_that_changes_hands_settles_nothing_again() {
+    let (mut bench, record, said) = rebuilding_without_marks();
+    bench.pass(500);
+    bench.core = Core::new(plan(), 20);
+    bench.input(Input::Assigned);
+    bench.input(Input::Results(vec![record], 2));
+    bench.event_at(0, bench.now(), &said);
+    bench.pass(5_000);
+    assert!(bench.published.is_empty(), "{:?}", bench.published);
+    assert_eq!((bench.meta().e, bench.meta().rebuild), (1, None));
+}
+
+#[test]
+fn the_floor_lies_below_open_exhaustions_and_pending_orders() {
+    let mut bench = Bench::open_with(|plan| plan.floor_every = 1_000);
+    let [exhausted, settled, pending] = [1, 2, 3].map(|n| order("pay", n, true));
+    bench.event(&Said::pending(&exhausted, bench.now(), Open::InProgress));
+    bench.exhaust();
+    bench.read_back();
+    bench.event(&Said::settle(&settled, bench.now(), Terminal::Success));
+    bench.pass(300);
+    bench.read_back();
+    bench.pass(6_000);
+    assert_eq!(bench.floors.last(), Some(&Floor { e: 2, r: 0 }));
+    let later = bench.now() + 3_600_000;
+    bench.event(&Said::pending(&pending, bench.now(), Open::InProgress).ask_at(later));
+    bench.event(&Said::settle(&exhausted, bench.now(), Terminal::Failure));
+    bench.pass(300);
+    bench.read_back();
+    bench.pass(6_000);
+    let meta = bench.meta();
+    assert_eq!((meta.e, meta.r), (4, 5));
+    assert_eq!(bench.floors.last(), Some(&Floor { e: 2, r: 5 }));
+}
+
+#[test]
+fn no_floor_is_committed_from_a_view_that_is_being_rebuilt() {
+    let mut bench = rebuilding();
+    bench.pass(120_000);
+    assert_eq!(bench.core.phase(), Phase::Open);
+    assert_eq!((bench.meta().rebuild, bench.floors.len()), (Some(0), 0));
+    bench.input(Input::Acknowledged(1, Ok(())));
+    bench.pass(10_000);
+    assert_eq!((bench.meta().rebuild, bench.floors.len()), (None, 1));
+}
