@@ -16,6 +16,7 @@ mod order_type;
 mod placeholder;
 mod query;
 mod redis;
+mod request;
 mod secret;
 mod source;
 
@@ -30,8 +31,10 @@ pub use kafka::{GroupProtocol, Kafka};
 pub use listen::{Admin, Api};
 pub use mistake::ConfigError;
 pub use order_type::{Ceiling, OrderTypeConfig};
-pub use query::QueryConfig;
+pub use placeholder::{Piece, Place, Text};
+pub use query::{QueryConfig, QueryFault, Request};
 pub use redis::Redis;
+pub use request::{Target, has_dot_segment};
 pub use secret::Secret;
 
 use crate::domain::order::TypeName;

@@ -53,7 +53,8 @@ impl OrderTypeConfig {
         for (name, field) in section.named() {
             match TypeName::new(&name) {
                 Some(name) => {
-                    types.insert(name, Self::read(field.fields()));
+                    let read = Self::read(field.fields(), &name);
+                    types.insert(name, read);
                 }
                 None => field.refuse("expected a name of 1 to 32 of a-z, 0-9, '_' and '-'"),
             }
@@ -61,8 +62,8 @@ impl OrderTypeConfig {
         types
     }
 
-    fn read(mut fields: Fields<'_>) -> Self {
-        let query = QueryConfig::read(fields.section("query"));
+    fn read(mut fields: Fields<'_>, name: &TypeName) -> Self {
+        let query = QueryConfig::read(fields.section("query"), name);
         let schedule = schedule(fields.section("schedule"));
         let ceiling = Ceiling::read(fields.section("ceiling"));
         fields.end(Vec::new());

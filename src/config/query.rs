@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, Method};
 
-use super::fields::{Broken, Field, Fields, quoted};
-use super::placeholder;
+use super::fields::{Broken, Field, Fields};
+use super::placeholder::Text;
+use super::request::{self, Target};
 use super::secret::Secret;
+use crate::domain::order::TypeName;
 
 /// `query = { .. }`: the request template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,21 +31,37 @@ pub struct QueryConfig {
 /// How a 404 reads, as the file names it.
 pub(super) const NOT_FOUND: [(&str, bool); 2] = [("unknown", true), ("could_not_ask", false)];
 
-/// Written by the HTTP client (answers are never unpacked) or by the protocol, as is `settled-*`.
-const OWN_HEADERS: [&str; 12] = [
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "traceparent",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// A query that passed every check.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// Where it goes.
+    pub target: Target,
+    /// The configuration's own headers.
+    pub headers: Vec<(HeaderName, Text)>,
+    /// A JSON text; `None`: nothing with `GET`, the protocol's own body with `POST`.
+    pub body: Option<Text>,
+}
+
+/// A query that cannot be used: which key below `query`, and what is expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct QueryFault {
+    /// `method`, `url`, `headers.<name>` or `body`.
+    pub key: String,
+    /// One line; never a header's value.
+    pub problem: String,
+}
+
+impl QueryFault {
+    fn new(key: &str, problem: impl Into<String>) -> Self {
+        Self {
+            key: key.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}
 
 impl QueryConfig {
     /// `POST` of the protocol's own body to `url`; every other field has its default.
@@ -58,7 +76,7 @@ impl QueryConfig {
         }
     }
 
-    pub(super) fn read(mut fields: Fields<'_>) -> Self {
+    pub(super) fn read(mut fields: Fields<'_>, order_type: &TypeName) -> Self {
         let url = fields.field("url").and_then(|field| field.text());
         let default = Self::new(url.unwrap_or_default());
         let query = Self {
@@ -67,7 +85,7 @@ impl QueryConfig {
                 .and_then(|field| field.choice(&[("GET", "GET"), ("POST", "POST")]))
                 .map_or(default.method, str::to_owned),
             url: default.url,
-            headers: headers(fields.section("headers")),
+            headers: headers(fields.section("headers"), order_type),
             body: fields.field("body").and_then(|field| field.text()),
             timeout: fields
                 .field("timeout")
@@ -78,84 +96,63 @@ impl QueryConfig {
                 .and_then(|field| field.choice(&NOT_FOUND))
                 .unwrap_or(default.not_found_is_unknown),
         };
-        fields.end(query.validate());
+        fields.end(query.validate(order_type));
         query
     }
 
-    fn validate(&self) -> Vec<Broken> {
-        let mut broken = Vec::new();
-        if let Err(what) = url(&self.url) {
-            broken.push(Broken::new("url", what));
+    /// The checked request about orders of a type. What was read from a file was checked there, with
+    /// the line of a mistake.
+    ///
+    /// # Errors
+    /// The first key that cannot be used.
+    pub fn request(&self, order_type: &TypeName) -> Result<Request, QueryFault> {
+        let method = match self.method.as_str() {
+            "GET" => Method::GET,
+            "POST" => Method::POST,
+            _ => return Err(QueryFault::new("method", "expected \"GET\" or \"POST\"")),
+        };
+        let header = |(name, value): (&String, &Secret)| {
+            let fault = |problem| QueryFault::new(&format!("headers.{name}"), problem);
+            let header = request::header_name(name).map_err(fault)?;
+            let value = request::header_value(order_type, value.reveal()).map_err(fault)?;
+            Ok((header, value))
+        };
+        Ok(Request {
+            target: self.target(order_type)?,
+            headers: self.headers.iter().map(header).collect::<Result<_, _>>()?,
+            body: self.checked_body(order_type)?,
+            method,
+        })
+    }
+
+    fn target(&self, order_type: &TypeName) -> Result<Target, QueryFault> {
+        request::target(order_type, &self.url).map_err(|problem| QueryFault::new("url", problem))
+    }
+
+    fn checked_body(&self, order_type: &TypeName) -> Result<Option<Text>, QueryFault> {
+        let Some(body) = &self.body else {
+            return Ok(None);
+        };
+        if self.method == "GET" {
+            let problem = "expected no body with method \"GET\"";
+            return Err(QueryFault::new("body", problem));
         }
-        if let Some(body) = &self.body {
-            if self.method == "GET" {
-                broken.push(Broken::new("body", "expected no body with method \"GET\""));
-            }
-            if let Err(what) = json(body) {
-                broken.push(Broken::new("body", what));
-            }
-        }
-        broken
+        let body = request::body(order_type, body);
+        body.map(Some)
+            .map_err(|problem| QueryFault::new("body", problem))
+    }
+
+    fn validate(&self, order_type: &TypeName) -> Vec<Broken> {
+        let url = self.target(order_type).err();
+        let body = self.checked_body(order_type).err();
+        [("url", url), ("body", body)]
+            .into_iter()
+            .filter_map(|(field, fault)| Some(Broken::new(field, fault?.problem)))
+            .collect()
     }
 }
 
-const URL_FORM: &str = "a URL like http://bank.internal/orders/{reqNO}";
-
-fn url(template: &str) -> Result<(), String> {
-    let expected = |what: &str| {
-        // A login in the URL is a secret.
-        if template.is_empty() || template.contains('@') {
-            format!("expected {what}")
-        } else {
-            format!("{}: expected {what}", quoted(template))
-        }
-    };
-    let Some((scheme, rest)) = template.split_once("://") else {
-        return Err(expected(URL_FORM));
-    };
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if placeholder::is_in(scheme) || placeholder::is_in(host) {
-        return Err(expected("no placeholder before the path"));
-    }
-    if host.contains('@') {
-        return Err(expected(
-            "no login in the URL: a header with env:NAME or file:PATH carries it",
-        ));
-    }
-    if rest.contains('#') {
-        return Err(expected("no fragment in the URL"));
-    }
-    let uri: Result<Uri, _> = placeholder::filled(template, "x")?.parse();
-    match uri {
-        Ok(uri)
-            if matches!(scheme, "http" | "https") && uri.host().is_some_and(|h| !h.is_empty()) =>
-        {
-            Ok(())
-        }
-        _ => Err(expected(URL_FORM)),
-    }
-}
-
-/// Placeholders stand inside strings, so that the template itself is JSON.
-fn json(template: &str) -> Result<(), String> {
-    fn strings(value: &serde_json::Value) -> Result<(), String> {
-        match value {
-            serde_json::Value::String(text) => placeholder::filled(text, "x").map(drop),
-            serde_json::Value::Array(items) => items.iter().try_for_each(strings),
-            serde_json::Value::Object(fields) => fields.values().try_for_each(strings),
-            _ => Ok(()),
-        }
-    }
-    match serde_json::from_str(template) {
-        Ok(value) => strings(&value),
-        Err(error) => Err(format!(
-            "{}: expected JSON with its placeholders inside strings: {error}",
-            quoted(template)
-        )),
-    }
-}
-
-fn headers(section: Fields<'_>) -> BTreeMap<String, Secret> {
+fn headers(section: Fields<'_>, order_type: &TypeName) -> BTreeMap<String, Secret> {
     let mut headers = BTreeMap::new();
     for (name, field) in section.named() {
         let name = if field.is_variable() {
@@ -163,7 +160,7 @@ fn headers(section: Fields<'_>) -> BTreeMap<String, Secret> {
         } else {
             name
         };
-        let Some((name, value)) = header(&name, &field) else {
+        let Some((name, value)) = header(&name, &field, order_type) else {
             continue;
         };
         if headers.insert(name, value).is_some() {
@@ -173,24 +170,13 @@ fn headers(section: Fields<'_>) -> BTreeMap<String, Secret> {
     headers
 }
 
-fn header(name: &str, field: &Field<'_>) -> Option<(String, Secret)> {
-    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
-        field.refuse("expected the name of an HTTP header");
-        return None;
-    };
-    if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("settled-") {
-        field.refuse("expected not to be set: settled writes it");
-        return None;
-    }
+fn header(name: &str, field: &Field<'_>, order_type: &TypeName) -> Option<(String, Secret)> {
+    let name = request::header_name(name)
+        .map_err(|expected| field.refuse(expected))
+        .ok()?;
     let value = field.secret(Secret::new)?;
-    let good = placeholder::filled(value.reveal(), "x")
-        .is_ok_and(|value| HeaderValue::from_str(&value).is_ok());
-    if !good {
-        // The value is a secret: it is not repeated.
-        field.refuse(
-            "expected visible ASCII characters and the placeholders {type}, {reqNO}, {query.NAME}",
-        );
-        return None;
-    }
+    request::header_value(order_type, value.reveal())
+        .map_err(|expected| field.refuse(expected))
+        .ok()?;
     Some((name.as_str().to_owned(), value))
 }

@@ -16,9 +16,9 @@ use super::http::Http;
 use super::job::{AnswerNow, Job, QuestionNow, not_started};
 use super::owner::Owner;
 use super::pause::Pause;
-use super::template::{Template, TemplateFault};
+use super::template::Template;
 use crate::clock::Clock;
-use crate::config::OrderTypeConfig;
+use crate::config::{OrderTypeConfig, QueryFault};
 use crate::domain::order::{OrderKey, TypeName};
 use crate::store::Store;
 
@@ -54,7 +54,7 @@ pub enum EngineError {
         /// Whose.
         order_type: TypeName,
         /// What is wrong.
-        fault: TemplateFault,
+        fault: QueryFault,
     },
     /// A ceiling under which nothing could ever be asked, or one that is none.
     #[error(

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 pub use self::engine::{Engine, EngineError};
 pub use self::http::{BODY_MAX, Http, Outcome};
 pub use self::job::AnswerNow;
-pub use self::template::{Subject, Template, TemplateFault, Unaskable};
+pub use self::template::{Subject, Template, Unaskable};
 
 use crate::domain::answer::Answer;
 use crate::domain::order::{Millis, OrderKey};

@@ -153,7 +153,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[order_types.a.query]\nbody = '{\"n\": \"{number}\"}'",
-        "settled.toml:2: order_types.a.query.body: \"{number}\": expected only the placeholders {type}, {reqNO} and {query.NAME}, each closed",
+        "settled.toml:2: order_types.a.query.body: \"{number}\": expected only the placeholders {type}, {reqNO} and {query.NAME}, each closed; a brace inside a JSON string is written \\u007b",
     ),
     (
         "[order_types.a.query]\nmethod = \"GET\"\nbody = '{}'",
@@ -219,10 +219,22 @@ fn a_query_url_is_checked_before_anything_is_asked() {
         ),
         (
             "http://bank/{no}",
-            "\"http://bank/{no}\": expected only the placeholders {type}, {reqNO} and {query.NAME}, \
-             each closed"
+            "\"{no}\": expected only the placeholders {type}, {reqNO} and {query.NAME}, each closed; \
+             a brace of the URL itself is written %7B"
                 .to_owned(),
         ),
+        (
+            "http://bank/q?a={no",
+            "\"{\": expected only the placeholders {type}, {reqNO} and {query.NAME}, each closed; \
+             a brace of the URL itself is written %7B"
+                .to_owned(),
+        ),
+        (
+            "http://bank/a/../{reqNO}",
+            "\"http://bank/a/../{reqNO}\": expected no . or .. segment in the path".to_owned(),
+        ),
+        ("http://bank:99999/q", format!("\"http://bank:99999/q\": {form}")),
+        ("http://bank:/q", format!("\"http://bank:/q\": {form}")),
     ] {
         let told = load(&format!("[order_types.pay.query]\nurl = {url:?}")).unwrap_err();
         let line = format!("settled.toml:2: order_types.pay.query.url: {expected}");

@@ -186,63 +186,85 @@ fn templates_that_keep_their_place_are_accepted() {
 }
 
 #[test]
-fn a_template_that_cannot_be_used_is_refused_with_one_line() {
+fn a_url_that_cannot_be_used_is_refused_with_one_line() {
     for (url, expected) in [
-        ("bank.internal/q", "url: expected an absolute URL"),
-        ("ftp://bank.internal/q", "url: expected an absolute URL"),
-        ("http:///q", "url: expected an absolute URL"),
-        (
-            "http://bank.internal:99999/q",
-            "url: expected an absolute URL",
-        ),
-        ("http://bank.internal:/q", "url: expected an absolute URL"),
+        ("bank.internal/q", "expected a URL like http"),
+        ("ftp://bank.internal/q", "expected a URL like http"),
+        ("http:///q", "expected a URL like http"),
+        ("http://bank.internal:99999/q", "expected a URL like http"),
+        ("http://bank.internal:/q", "expected a URL like http"),
         (
             "{query.s}://bank.internal/q",
-            "never in scheme, host or port",
+            "expected no placeholder before the path",
         ),
-        ("http://{query.host}/q", "never in scheme, host or port"),
+        (
+            "http://{query.host}/q",
+            "expected no placeholder before the path",
+        ),
         (
             "http://bank.{type}.internal/q",
-            "never in scheme, host or port",
+            "expected no placeholder before the path",
         ),
         (
             "http://bank.internal:{query.port}/q",
-            "never in scheme, host or port",
+            "expected no placeholder before the path",
         ),
         (
             "http://bank.internal{reqNO}",
-            "never in scheme, host or port",
+            "expected no placeholder before the path",
         ),
-        ("http://user:pw@bank.internal/q", "use headers"),
-        ("http://bank.internal/q#part", "fragment"),
+        (
+            "http://user:pw@bank.internal/q",
+            "expected no login in the URL",
+        ),
+        ("http://bank.internal/q#part", "expected no fragment"),
         (
             "http://bank.internal/q?a={reqNo}",
-            "allowed are {type}, {reqNO} and {query.NAME}",
+            "expected only the placeholders {type}, {reqNO} and {query.NAME}",
         ),
-        ("http://bank.internal/q?a={query.}", "unknown placeholder"),
+        (
+            "http://bank.internal/q?a={query.}",
+            "expected only the placeholders",
+        ),
         (
             "http://bank.internal/q?a={query.a b}",
-            "unknown placeholder",
+            "expected only the placeholders",
         ),
-        ("http://bank.internal/q?a={reqNO", "unknown placeholder"),
-        ("http://bank.internal/q?a=}", "unknown placeholder"),
-        ("http://bank.internal/a b", "percent-encoded"),
-        ("http://bank.internal/a/../{reqNO}", ". or .. segment"),
+        (
+            "http://bank.internal/q?a={reqNO",
+            "expected only the placeholders",
+        ),
+        (
+            "http://bank.internal/q?a=}",
+            "expected only the placeholders",
+        ),
+        ("http://bank.internal/a b", "expected a URL like http"),
+        (
+            "http://bank.internal/a/../{reqNO}",
+            "expected no . or .. segment",
+        ),
     ] {
         let line = load(&get(url)).unwrap_err();
         assert!(line.contains(expected), "{url}: {line}");
         assert!(!line.contains('\n'), "{url}: {line}");
     }
+}
+
+#[test]
+fn a_method_or_body_that_cannot_be_used_is_refused() {
     let put = QueryConfig {
         method: "PUT".to_owned(),
         ..query("http://bank.internal/q")
     };
-    assert_eq!(load(&put).unwrap_err(), "method: expected GET or POST");
+    assert_eq!(
+        load(&put).unwrap_err(),
+        "method: expected \"GET\" or \"POST\""
+    );
     for (body, expected) in [
-        ("{\"n\": {reqNO}}", "body: expected a JSON text"),
-        ("no={reqNO}", "body: expected a JSON text"),
-        (r#"{"n": "{reqno}"}"#, "body: unknown placeholder"),
-        (r#"{"n": "{"}"#, "body: unknown placeholder"),
+        ("{\"n\": {reqNO}}", "expected JSON"),
+        ("no={reqNO}", "expected JSON"),
+        (r#"{"n": "{reqno}"}"#, "expected only the placeholders"),
+        (r#"{"n": "{"}"#, "expected only the placeholders"),
     ] {
         let mut template = query("http://bank.internal/q");
         template.body = Some(body.to_owned());
@@ -250,26 +272,22 @@ fn a_template_that_cannot_be_used_is_refused_with_one_line() {
         assert!(line.contains(expected), "{body}: {line}");
         template.method = "GET".to_owned();
         template.body = Some("{}".to_owned());
-        assert!(load(&template).unwrap_err().contains("GET has none"));
+        assert!(load(&template).unwrap_err().contains("expected no body"));
     }
 }
 
 #[test]
 fn headers_that_settled_sets_itself_are_refused_and_no_secret_is_shown() {
     for (name, value, expected) in [
-        (
-            "Host",
-            "evil",
-            "headers.Host: this header is set by settled",
-        ),
-        ("content-length", "1", "set by settled"),
-        ("Accept-Encoding", "gzip", "set by settled"),
-        ("settled-attempt", "1", "set by settled"),
-        ("traceparent", "x", "set by settled"),
-        ("x y", "1", "expected a header name"),
+        ("Host", "evil", "headers.Host: expected not to be set"),
+        ("content-length", "1", "expected not to be set"),
+        ("Accept-Encoding", "gzip", "expected not to be set"),
+        ("settled-attempt", "1", "expected not to be set"),
+        ("traceparent", "x", "expected not to be set"),
+        ("x y", "1", "expected the name of an HTTP header"),
         ("x-key", "s3cret\r\nx: 1", "expected visible ASCII"),
-        ("x-key", "s3cret{", "unknown placeholder"),
-        ("x-key", "a{s3cret}", "unknown placeholder"),
+        ("x-key", "s3cret{", "expected visible ASCII"),
+        ("x-key", "a{s3cret}", "expected visible ASCII"),
     ] {
         let mut template = query("http://bank.internal/q");
         header(&mut template, name, value);
