@@ -135,7 +135,7 @@ impl Reporter<'_> {
             Alarm::OpenTransaction => {
                 tracing::error!(
                     shard,
-                    "recovery waits for an open transaction of somebody else in order-results"
+                    "recovery reads no further: somebody else's transaction is open in order-results or order-events"
                 );
                 AlarmKind::OpenTransaction
             }

@@ -212,7 +212,7 @@ pub enum Alarm {
     Violation(OrderId, String),
     /// The question cannot be asked as it is configured, or the owner refuses it.
     QueryConfiguration(OrderId),
-    /// Reading the results waits for a transaction that nobody ends.
+    /// A recovery reads nothing more, though the log goes on: somebody's transaction is open.
     OpenTransaction,
     /// Events of a type that is not configured are kept, but nobody is asked.
     UnknownType(TypeName),

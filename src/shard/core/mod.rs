@@ -113,6 +113,8 @@ struct Generation {
     /// Reader positions (events, results) and shard time when the ends were asked for, until the answer
     /// came: what is read or appended meanwhile may lie past it.
     asked_from: Option<(u64, u64, Millis)>,
+    /// Reader positions (events, results) and since when they have been so, in monotonic milliseconds.
+    stands_at: ((u64, u64), Millis),
     /// Somebody was told that an open transaction blocks the recovery.
     blocked_told: bool,
     surveyed_at: Millis,

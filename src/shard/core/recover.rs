@@ -75,6 +75,7 @@ impl Core {
             committed: None,
             time_base,
             caught_up: None,
+            stands_at: ((meta.e, meta.r), self.mono),
             blocked_told: false,
             asked_from: Some((meta.e, meta.r, time_base + self.mono)),
             surveyed_at: self.mono,
@@ -213,8 +214,7 @@ impl Core {
             if let Some(rebuild) = &mut own.rebuild {
                 rebuild.end = Some(end);
             }
-            self.phase = Phase::EndingLeases;
-            self.plan_end_of_leases();
+            self.end_leases();
         }
         if self.phase == Phase::EndingLeases
             && self
@@ -226,6 +226,21 @@ impl Core {
             out.notes
                 .push(Note::Opened(self.mono.saturating_sub(self.began)));
         }
+    }
+
+    /// Goes on without the events that are left: a full store has no room for them before the open
+    /// timer settles some, or another's open transaction hides them. They come late, as they may at any
+    /// time. A view that is being rebuilt must be whole.
+    pub(super) fn open_early(&mut self) {
+        let rebuilds = self.own.as_ref().is_some_and(|own| own.rebuild.is_some());
+        if matches!(self.phase, Phase::FoldingEvents(_)) && !rebuilds {
+            self.end_leases();
+        }
+    }
+
+    fn end_leases(&mut self) {
+        self.phase = Phase::EndingLeases;
+        self.plan_end_of_leases();
     }
 
     fn step_failed(&mut self, step: &'static str, error: StoreError, out: &mut Output) {

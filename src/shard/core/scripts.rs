@@ -158,7 +158,7 @@ impl Core {
             Kind::Fold if events => {
                 queued(own.intake.unfolded.len()).map(|at| at.max(own.outbox.fold_after))
             }
-            Kind::Claim if self.phase == Phase::Open => Some(self.next_claim_at()?.max(rested)),
+            Kind::Claim if self.phase == Phase::Open => self.next_claim_at(),
             Kind::Upkeep if self.phase == Phase::EndingLeases => {
                 (!own.outbox.leases.is_empty()).then_some(0)
             }
@@ -326,6 +326,7 @@ impl Core {
                     own.outbox.flight = None;
                     own.outbox.store_full = true;
                     own.outbox.fold_after = mono + FULL;
+                    self.open_early();
                 } else {
                     flight.again_at = Some(mono + FULL);
                 }
@@ -395,6 +396,9 @@ impl Core {
             ) => {
                 if let Some(known) = own.types.get_mut(claim.type_id) {
                     known.cursor = cursor;
+                    if claimed.len() == BATCH {
+                        known.rests_until = 0;
+                    }
                 }
                 self.keep(claimed);
             }

@@ -25,17 +25,17 @@ impl Core {
         {
             self.acquire(out);
         }
-        self.tell_if_blocked(out);
+        self.mind_the_blocked(out);
         self.ask_due(out);
         self.publish_due(out);
-        let (mono, every, phase) = (self.mono, self.plan.survey_every, self.phase);
+        let (mono, every, folds) = (self.mono, self.plan.survey_every, self.folds());
         if let Some(own) = &mut self.own
-            && phase == Phase::Open
+            && folds
             && mono >= own.surveyed_at + every
         {
             own.surveyed_at = mono;
             out.commands.push(Command::Survey);
-            // One question at a time, so that an answer is judged by the positions it was asked from.
+            // A log may lose its head while it is folded, too. One question at a time, so that an answer is judged by the positions it was asked from.
             if own.asked_from.is_none() {
                 let (events, results) = (own.intake.offsets.position(), own.results.position());
                 own.asked_from = Some((events, results, own.time_base + mono));
@@ -49,17 +49,27 @@ impl Core {
         self.advance(out);
     }
 
-    /// Stuck is right, open would be wrong; but a person should know.
-    fn tell_if_blocked(&mut self, out: &mut Output) {
-        let blocked = matches!(self.phase, Phase::FoldingResults(_))
-            && self.mono > self.began + BLOCKED_AFTER;
-        if let Some(own) = &mut self.own
-            && blocked
-            && own.results.is_empty()
-            && !own.blocked_told
-        {
-            own.blocked_told = true;
-            out.notes.push(Note::Alarm(Alarm::OpenTransaction));
+    /// A recovery that reads nothing more, though the log goes on, waits for somebody's transaction.
+    /// A person should know. With results unread, stuck is right and open would be wrong; events come
+    /// late at other times too.
+    fn mind_the_blocked(&mut self, out: &mut Output) {
+        let (mono, phase) = (self.mono, self.phase);
+        let Some(own) = &mut self.own else { return };
+        let positions = (own.intake.offsets.position(), own.results.position());
+        if positions != own.stands_at.0 {
+            own.stands_at = (positions, mono);
+        }
+        let waits = match phase {
+            Phase::FoldingResults(_) => own.results.is_empty(),
+            Phase::FoldingEvents(_) => own.intake.backlog() == 0,
+            _ => false,
+        };
+        if waits && mono > own.stands_at.1 + BLOCKED_AFTER {
+            if !own.blocked_told {
+                own.blocked_told = true;
+                out.notes.push(Note::Alarm(Alarm::OpenTransaction));
+            }
+            self.open_early();
         }
     }
 
@@ -108,8 +118,8 @@ impl Core {
     /// The next claim: the first configured type, in turn, whose next bucket has begun (a quarter of a
     /// second ahead), never more orders than its query interface has permits for.
     pub(super) fn claim_body(&mut self) -> Option<Body> {
-        let to_second = second(self.now() + CLAIM_AHEAD);
-        let own = self.own.as_ref()?;
+        let (mono, to_second) = (self.mono, second(self.now() + CLAIM_AHEAD));
+        let own = self.own.as_mut()?;
         if own.gate.len() >= self.plan.gate_limit {
             return None;
         }
@@ -117,11 +127,13 @@ impl Core {
             .types
             .iter()
             .filter(|(_, known)| known.stored && known.cursor < to_second)
+            .filter(|(_, known)| known.rests_until <= mono)
             .filter_map(|(id, known)| Some((id, known.plan?, known.cursor)))
             .filter(|(_, index, _)| self.permits.get(*index).is_some_and(|permits| *permits > 0))
             // The type that lags most goes first; a claim moves its cursor, so types take turns.
             .min_by_key(|(.., cursor)| *cursor)
             .map(|(id, index, _)| (id, index))?;
+        own.types.get_mut(type_id)?.rests_until = mono + self.plan.linger;
         Some(Body::Claim(Claim {
             type_id,
             to_second,
@@ -239,8 +251,10 @@ impl Core {
         if self.publishes() {
             at = at.min(own.gate.publish_at().unwrap_or(Millis::MAX));
         }
-        if self.phase == Phase::Open {
+        if self.folds() {
             at = at.min(own.surveyed_at + self.plan.survey_every);
+        }
+        if self.phase == Phase::Open {
             at = at.min(
                 own.wheel
                     .next_at()
@@ -269,18 +283,20 @@ impl Core {
             .filter(|(_, known)| known.stored)
             .filter_map(|(_, known)| {
                 let begins = (u64::from(known.cursor) + 1) * 1000 - CLAIM_AHEAD;
+                let begins = begins.saturating_sub(own.time_base);
                 let permitted = !full
                     && self
                         .permits
                         .get(known.plan?)
                         .is_some_and(|permits| *permits > 0);
-                Some(if permitted {
+                let begins = if permitted {
                     begins
                 } else {
-                    begins.max(self.now() + PERMITS_AGAIN)
-                })
+                    begins.max(self.mono + PERMITS_AGAIN)
+                };
+                Some(begins.max(known.rests_until))
             });
-        begins.min().map(|at| at.saturating_sub(own.time_base))
+        begins.min()
     }
 }
 

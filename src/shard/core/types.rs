@@ -1,7 +1,7 @@
 //! The order types of one view: their ids, whether the view has them yet, and where their timers stand.
 
 use super::plan::Plan;
-use crate::domain::order::{OrderId, OrderKey, TypeId, TypeName};
+use crate::domain::order::{Millis, OrderId, OrderKey, TypeId, TypeName};
 
 /// One type that this shard has met.
 #[derive(Clone, Debug)]
@@ -13,6 +13,9 @@ pub(super) struct KnownType {
     pub cursor: u32,
     /// The view has it.
     pub stored: bool,
+    /// The earliest next claim, in monotonic milliseconds: where few orders are permitted at a time,
+    /// they are claimed together.
+    pub rests_until: Millis,
 }
 
 /// All types of a view, by id.
@@ -32,6 +35,7 @@ impl TypeTable {
                 name,
                 cursor,
                 stored: true,
+                rests_until: 0,
             })
             .collect();
         Self { by_id }
@@ -66,6 +70,7 @@ impl TypeTable {
             plan: configured,
             cursor,
             stored: false,
+            rests_until: 0,
         });
         Some(TypeId((self.by_id.len() - 1) as u8))
     }

@@ -108,7 +108,7 @@ impl Bench {
     }
 
     pub fn input_of(&mut self, generation: u64, input: Input) {
-        for index in 0..2 {
+        for index in 0..self.core.plan.types.len() {
             self.core.permit(index, self.permits);
         }
         let mut out = Output::default();

@@ -8,6 +8,7 @@ use crate::kafka::Ends;
 use crate::shard::core::Phase;
 use crate::shard::core::input::{Alarm, Input, LogEnds, Note};
 use crate::shard::core::plan::Plan;
+use crate::store::StoreError;
 use crate::store::script::Floor;
 
 fn plan() -> Plan {
@@ -136,6 +137,95 @@ fn results_are_folded_to_their_real_end_before_events_are_read() {
     );
     bench.input(Input::Results(Vec::new(), 2));
     assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
+}
+
+/// A shard whose view exists, on its way through a recovery with so many events to read.
+fn recovers_to_events(behind: u64) -> Bench {
+    let mut bench = Bench::open();
+    // A fold may be the first thing of a view; afterwards nothing of the rebuild is left.
+    bench.event(&Said::pending(
+        &order("pay", 1, true),
+        bench.now(),
+        Open::InProgress,
+    ));
+    bench.pass(1_100);
+    let end = bench.meta().e + behind;
+    bench.ends.events = Ends { low: 0, high: end };
+    bench.input(Input::Revoked);
+    bench.input(Input::Assigned);
+    assert_eq!(bench.core.phase(), Phase::FoldingEvents(end));
+    bench.asks.clear();
+    bench.notes.clear();
+    bench
+}
+
+#[test]
+fn a_full_store_does_not_keep_the_timer_closed() {
+    let mut bench = recovers_to_events(1);
+    bench.holds = true;
+    let key = order("pay", 2, true);
+    bench.event(&Said::pending(&key, bench.now(), Open::InProgress));
+    assert_eq!(bench.scripts.len(), 1);
+    bench.holds = false;
+    bench.input(Input::Replied(Err(StoreError::Full("OOM".to_owned()))));
+    assert_eq!(bench.core.phase(), Phase::Open);
+    let ask = bench.next_ask();
+    assert_eq!(ask.attempt, 1, "the order that the view has is asked about");
+    // What had no room is folded when there is some.
+    bench.pass(5_000);
+    assert_eq!(bench.meta().e, 2);
+}
+
+#[test]
+fn a_full_store_keeps_the_timer_of_a_view_that_is_not_whole_closed() {
+    let mut bench = Bench::new(plan());
+    bench.ends.events = Ends { low: 0, high: 1 };
+    bench.input(Input::Assigned);
+    bench.holds = true;
+    let key = order("pay", 1, true);
+    bench.event(&Said::pending(&key, bench.now(), Open::InProgress));
+    bench.input(Input::Replied(Err(StoreError::Full("OOM".to_owned()))));
+    bench.pass(500);
+    assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
+}
+
+#[test]
+fn events_behind_an_open_transaction_do_not_keep_the_timer_closed() {
+    let mut bench = recovers_to_events(3);
+    bench.pass(20_000);
+    assert!(matches!(bench.core.phase(), Phase::FoldingEvents(_)));
+    bench.pass(5_100);
+    assert_eq!(bench.core.phase(), Phase::Open);
+    let told = Note::Alarm(Alarm::OpenTransaction);
+    assert_eq!(bench.notes.iter().filter(|note| **note == told).count(), 1);
+}
+
+#[test]
+fn a_long_reading_of_results_is_not_taken_for_an_open_transaction() {
+    let mut bench = Bench::new(plan());
+    bench.ends.results = Ends { low: 0, high: 9 };
+    bench.input(Input::Assigned);
+    let told = Note::Alarm(Alarm::OpenTransaction);
+    for position in 1..9 {
+        bench.pass(15_000);
+        bench.input(Input::Results(Vec::new(), position));
+    }
+    assert!(!bench.notes.contains(&told));
+    bench.pass(25_100);
+    assert!(bench.notes.contains(&told));
+    assert_eq!(bench.core.phase(), Phase::FoldingResults(9));
+}
+
+#[test]
+fn a_log_that_loses_its_head_while_it_is_folded_is_noticed() {
+    let mut bench = recovers_to_events(3);
+    bench.pass(5_100);
+    let asked = bench.ends_asked;
+    assert!(asked > 0);
+    bench.ends.events = Ends { low: 3, high: 9 };
+    bench.input(Input::Ends(Ok(bench.ends)));
+    assert!(out_of_range(&bench));
+    assert!(matches!(bench.core.phase(), Phase::Resting(_)));
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! One script in flight: what is sent again, what is given up, and that nothing spins.
 
+use std::collections::BTreeSet;
+
 use super::bench::{Bench, lost, says, unavailable};
 use super::world::said::{SHARD, Said, order};
 use crate::domain::event::Reason;
+use crate::domain::order::TypeName;
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::{Open, Terminal};
 use crate::shard::core::Phase;
 use crate::shard::core::input::{Input, Note};
+use crate::shard::core::plan::{CLAIM_AHEAD, TypePlan};
 use crate::store::StoreError;
 use crate::store::script::{Body, Folded, Reply};
 
@@ -297,4 +301,38 @@ fn garbage_is_held_until_its_letter_is_acknowledged() {
             .iter()
             .any(|note| matches!(note, Note::Alarm(_)))
     );
+}
+
+#[test]
+fn every_type_is_claimed_before_its_second_begins_however_many_there_are() {
+    const TYPES: u64 = 40;
+    let name = |n: u64| TypeName::new(&format!("type-{n}")).unwrap();
+    let mut bench = Bench::open_with(|plan| {
+        let like = plan.types[0].clone();
+        plan.types = (0..TYPES)
+            .map(|n| TypePlan {
+                name: name(n),
+                ..like.clone()
+            })
+            .collect();
+    });
+    // All due in one second that begins later.
+    bench.pass(1_000 - bench.now() % 1_000);
+    let appended = bench.now() + 500;
+    let record = |n| {
+        let key = order(&format!("type-{n}"), n, true);
+        Said::pending(&key, appended, Open::InProgress).record(n, appended)
+    };
+    bench.input(Input::Events((0..TYPES).map(record).collect(), TYPES));
+    bench.pass(200);
+    let begins = appended + 1_000 - (appended + 1_000) % 1_000;
+    bench.pass(begins - bench.now() - CLAIM_AHEAD - 1);
+    bench.served.clear();
+    bench.pass(1 + CLAIM_AHEAD / 2);
+    let claims = bench.served.iter().filter_map(|script| match &script.body {
+        Body::Claim(claim) => Some(claim.type_id),
+        _ => None,
+    });
+    let claimed: BTreeSet<_> = claims.collect();
+    assert_eq!(claimed.len() as u64, TYPES);
 }
