@@ -55,6 +55,8 @@ struct Flight {
     again_at: Option<Millis>,
     /// Read the meta again at this monotonic time.
     meta_at: Option<Millis>,
+    /// A reply was lost: an older copy of the same bytes may still be on its way.
+    may_arrive: bool,
 }
 
 impl Outbox {
@@ -304,6 +306,7 @@ impl Core {
             offsets,
             again_at: None,
             meta_at: None,
+            may_arrive: false,
         });
         out.commands.push(Command::Run(script));
     }
@@ -317,11 +320,19 @@ impl Core {
         match answer {
             Ok(Reply::Mismatch) => self.recover(Cause::Mismatch, out),
             Ok(reply) => self.script_done(Some(reply), out),
-            Err(StoreError::Lost(_)) => out.commands.push(Command::ReadMeta),
+            Err(StoreError::Lost(_)) => {
+                flight.may_arrive = true;
+                out.commands.push(Command::ReadMeta);
+            }
             Err(StoreError::Unavailable(_)) => flight.again_at = Some(mono + RESEND),
             Err(StoreError::Full(text)) => {
                 out.notes.push(Note::Alarm(Alarm::StoreFull(text)));
-                if matches!(flight.script.body, Body::Fold(_)) {
+                let folds = matches!(flight.script.body, Body::Fold(_));
+                if folds && flight.may_arrive {
+                    // Another script at this version could be taken for done when the older copy was:
+                    // only a new token stops that copy.
+                    self.recover(Cause::Unavailable, out);
+                } else if folds {
                     // Nothing was folded; what drains the view goes on.
                     own.outbox.flight = None;
                     own.outbox.store_full = true;

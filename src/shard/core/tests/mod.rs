@@ -2,6 +2,7 @@
 
 mod bench;
 mod gate_rules;
+mod intake_rules;
 mod order_types;
 mod rebuild_rules;
 mod recovery_rules;

@@ -17,7 +17,6 @@ pub struct Tale {
     pub settled: usize,
     pub exhausted: usize,
     pub questions: u64,
-    pub generations: u64,
     pub took: Millis,
     pub covered: BTreeMap<String, u64>,
 }
@@ -28,7 +27,6 @@ impl Tale {
         self.settled += other.settled;
         self.exhausted += other.exhausted;
         self.questions += other.questions;
-        self.generations += other.generations;
         self.took += other.took;
         for (what, count) in other.covered {
             *self.covered.entry(what).or_default() += count;
@@ -88,11 +86,6 @@ impl World {
             settled: self.watch.settled.len(),
             exhausted: self.watch.exhausted.len(),
             questions: self.watch.questions,
-            generations: self
-                .workers
-                .iter()
-                .map(|worker| worker.core.generation())
-                .sum(),
             took: self.now - START,
             covered: self.covered.clone(),
         }
