@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::orders::{APPEND_WAIT, Orders};
 use super::refusal::Refusal;
-use crate::domain::event::{self, Event, Reason, decode, is_stale};
+use crate::domain::event::{self, Event, Reason, TRACEPARENT_MAX, decode, is_stale};
 use crate::domain::order::Millis;
 
 /// The largest body in bytes; an event is 2 KiB at most, this leaves room to say so politely.
@@ -42,7 +42,7 @@ pub(super) async fn publish(
     let traceparent = headers
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
-        .filter(|value| value.len() <= 128)
+        .filter(|value| value.len() <= TRACEPARENT_MAX)
         .map(Box::from);
     let key = event.key;
     let at = orders

@@ -30,6 +30,10 @@ pub const RET_CD_MAX: usize = 64;
 /// `retMsg` is cut after this many characters.
 pub const RET_MSG_MAX: usize = 256;
 
+/// The longest header `traceparent`, in bytes (W3C's own is 55); a longer one is ignored. It goes into
+/// the view and into the result's headers, which must fit whatever was sent.
+pub const TRACEPARENT_MAX: usize = 128;
+
 /// The closed set of reasons for a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {

@@ -344,6 +344,46 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_largest_result_fits_what_every_handle_and_topic_takes() {
+        use crate::domain::event::{
+            QUERY_MAX, RET_CD_MAX, RET_MSG_MAX, RSP_NO_MAX, SOURCE_MAX, TRACEPARENT_MAX,
+        };
+        // A control character takes six bytes on the wire, more than any other.
+        let text = |length: usize| "\u{1}".repeat(length);
+        let key = format!("{}/{}", "z".repeat(32), "9".repeat(ReqNo::MAX));
+        let largest = |outcome| OrderResult {
+            key: OrderKey::parse(&key).unwrap(),
+            phase: u16::MAX,
+            outcome,
+            asked: u16::MAX,
+            first_seen: 253_402_300_799_999,
+            at: 253_402_300_799_999,
+            event: (u16::MAX, u64::MAX),
+            traceparent: Some("0".repeat(TRACEPARENT_MAX).into()),
+        };
+        for outcome in [
+            Outcome::Settled {
+                status: Terminal::Success,
+                source: text(SOURCE_MAX),
+                rsp_no: Some(text(RSP_NO_MAX)),
+                ret_cd: Some(text(RET_CD_MAX)),
+                ret_msg: Some(text(RET_MSG_MAX)),
+            },
+            Outcome::Exhausted {
+                status: Open::Unknown,
+                reason: "schedule ended".into(),
+                query: Some("q".repeat(QUERY_MAX).into()),
+            },
+        ] {
+            let result = largest(outcome);
+            let headers = result.headers("settled").into_iter();
+            let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+            let bytes = key.len() + result.encode().len() + headers;
+            assert!(bytes < 5_000, "{bytes}");
+        }
+    }
+
     fn any_outcome() -> impl Strategy<Value = Outcome> {
         let text = || ".{0,30}|[\\x00-\\x1f\"\\\\]{1,4}";
         prop_oneof![

@@ -8,7 +8,7 @@ use rdkafka::Message;
 use rdkafka::message::Headers;
 
 use super::{Original, place};
-use crate::domain::event::{Body, Event, Reason, Refusal, decode, is_stale};
+use crate::domain::event::{Body, Event, Reason, Refusal, TRACEPARENT_MAX, decode, is_stale};
 use crate::domain::order::{Millis, TypeName};
 use crate::domain::result::OrderResult;
 
@@ -25,7 +25,7 @@ pub struct EventRecord {
     pub offset: u64,
     /// The broker's append time.
     pub appended: Millis,
-    /// Its header `traceparent`.
+    /// Its header `traceparent`, unless that is longer than anybody's trace parent.
     pub traceparent: Option<Box<str>>,
     /// It was forwarded here from another partition.
     pub forwarded: bool,
@@ -72,7 +72,7 @@ impl Decoding<'_> {
         let mut traceparent = None;
         let mut forwarded = false;
         visit_headers(record, |name, value| match name {
-            TRACEPARENT => traceparent = text(value),
+            TRACEPARENT => traceparent = trace_parent(value),
             FORWARDED => forwarded = true,
             _ => {}
         });
@@ -127,7 +127,7 @@ impl ResultRecord {
         let mut traceparent = None;
         visit_headers(record, |name, value| {
             if name == TRACEPARENT {
-                traceparent = text(value);
+                traceparent = trace_parent(value);
             }
         });
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -149,8 +149,9 @@ fn appended(record: &impl Message) -> Millis {
     place::unsigned(record.timestamp().to_millis().unwrap_or_default())
 }
 
-fn text(value: Option<&[u8]>) -> Option<Box<str>> {
-    std::str::from_utf8(value?).ok().map(Into::into)
+fn trace_parent(value: Option<&[u8]>) -> Option<Box<str>> {
+    let value = value.filter(|value| value.len() <= TRACEPARENT_MAX)?;
+    std::str::from_utf8(value).ok().map(Into::into)
 }
 
 fn original(record: &impl Message) -> Original {
@@ -186,6 +187,7 @@ mod tests {
 
     use super::*;
     use crate::domain::order::{OrderKey, ReqNo};
+    use crate::domain::result::Outcome;
     use crate::domain::status::Open;
 
     const SHARDS: u16 = 4;
@@ -258,6 +260,39 @@ mod tests {
         };
         let read = unconfigured.event_by(pending, &record("TX1", home, 1_000));
         assert!(read.original.is_some());
+    }
+
+    #[test]
+    fn a_trace_parent_that_no_result_could_carry_is_ignored() {
+        let with = |length: usize| {
+            let value = "0".repeat(length);
+            let header = OwnedHeaders::new().insert(Header {
+                key: TRACEPARENT,
+                value: Some(&value),
+            });
+            record("TX1", 0, 1_000).replace_headers(Some(header))
+        };
+        let read = |length| DECODING.event_by(pending, &with(length)).traceparent;
+        assert_eq!(read(TRACEPARENT_MAX).map(|it| it.len()), Some(128));
+        assert_eq!(read(TRACEPARENT_MAX + 1), None);
+        let result = OrderResult {
+            key: OrderKey::parse("pay/TX1").unwrap(),
+            phase: 0,
+            outcome: Outcome::Exhausted {
+                status: Open::Unknown,
+                reason: "schedule ended".to_owned(),
+                query: None,
+            },
+            asked: 1,
+            first_seen: 1,
+            at: 2,
+            event: (0, 1),
+            traceparent: None,
+        };
+        let value = String::from_utf8(result.encode()).unwrap();
+        let headers = with(TRACEPARENT_MAX + 1).headers().cloned();
+        let read = ResultRecord::read(&record(&value, 0, 1_000).replace_headers(headers));
+        assert_eq!(read.result, Some(result));
     }
 
     #[test]

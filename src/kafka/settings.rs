@@ -14,6 +14,14 @@ use crate::domain::order::Millis;
 /// What ends a transaction that a stopped owner left open; readers are blocked for as long.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The smallest `message.max.bytes` that we take, and the smallest `max.message.bytes` of our topics:
+/// room for an event of 64 KiB with its headers, for any result, and for a whole [`BATCH_BYTES`].
+pub const MESSAGE_BYTES: u64 = 128 * 1024;
+
+/// What our producers put together into one batch, unless a single record is larger. The broker holds
+/// a batch against `max.message.bytes`, and refuses all of it for what one record cannot help.
+pub const BATCH_BYTES: u64 = 100_000;
+
 /// Properties of `kafka.properties` that would break a promise, each with what it would break.
 pub const REFUSED_PROPERTIES: &[(&str, &str)] = &[
     ("acks", ACKS),
@@ -83,6 +91,13 @@ pub fn refusal(name: &str, value: &str) -> Option<&'static str> {
         return (!within).then_some(
             "a stopped owner's open transaction hides results for as long: 10000 at most",
         );
+    }
+    if name == "message.max.bytes" {
+        let enough = value
+            .parse::<u64>()
+            .is_ok_and(|bytes| bytes >= MESSAGE_BYTES);
+        return (!enough)
+            .then_some("a result that cannot be sent would stop its shard: 131072 at least");
     }
     REFUSED_PROPERTIES
         .iter()
@@ -257,6 +272,7 @@ impl Settings {
         self.unless_given(&mut config, "linger.ms", "2");
         // A dead letter carries the whole original and its reasons; it must fit where the original did.
         self.unless_given(&mut config, "message.max.bytes", "10000000");
+        config.set("batch.size", BATCH_BYTES.to_string());
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
         config
@@ -271,6 +287,7 @@ impl Settings {
         self.unless_given(&mut config, "linger.ms", "1");
         let timeout_ms = TRANSACTION_TIMEOUT.as_millis().to_string();
         self.unless_given(&mut config, "transaction.timeout.ms", &timeout_ms);
+        config.set("batch.size", BATCH_BYTES.to_string());
         config.set("transactional.id", self.transactional_id(shard));
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
@@ -409,6 +426,8 @@ mod tests {
         assert!(refusal("transaction.timeout.ms", "10001").is_some());
         assert!(refusal("transaction.timeout.ms", "soon").is_some());
         assert_eq!(refusal("transaction.timeout.ms", "5000"), None);
+        assert!(refusal("message.max.bytes", "131071").is_some());
+        assert_eq!(refusal("message.max.bytes", "131072"), None);
         assert_eq!(refusal("sasl.mechanism", "PLAIN"), None);
     }
 }

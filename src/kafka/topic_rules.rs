@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::settings::Settings;
+use super::settings::{MESSAGE_BYTES, Settings};
 use super::topic_plan::{DAY, LETTER_BYTES, Needs};
 
 /// Descriptors that one producer takes, measured.
@@ -120,6 +120,7 @@ impl Judge<'_> {
                     findings.push(self.timestamps(topic));
                     findings.push(self.retention(topic, events));
                     findings.push(replication(topic));
+                    findings.extend(self.message_size(topic));
                     if topic.text("retention.bytes") != "-1" {
                         findings.push(warn(
                             &topic.name,
@@ -245,6 +246,21 @@ impl Judge<'_> {
             (Some(found), _) => ok(&topic.name, "retention.ms", &shown(found)),
             (None, _) => ok(&topic.name, "retention.ms", "for ever"),
         }
+    }
+
+    /// A batch of ours that the topic does not take would be refused for ever.
+    fn message_size(&self, topic: &TopicFacts) -> Option<Finding> {
+        let property = "max.message.bytes";
+        let found = topic
+            .number(property)
+            .filter(|found| *found < MESSAGE_BYTES)?;
+        Some(Finding {
+            subject: format!("{}: {property}", topic.name),
+            verdict: Verdict::Refused {
+                why: format!("{found}: what we write there may take {MESSAGE_BYTES}"),
+                way_out: self.alter(topic, property, &MESSAGE_BYTES.to_string()),
+            },
+        })
     }
 
     fn alter(&self, topic: &TopicFacts, property: &str, value: &str) -> String {
@@ -437,6 +453,21 @@ mod tests {
             .map(|finding| finding.subject.as_str())
             .collect();
         assert_eq!(warned, ["r: retention.bytes", "d: max.message.bytes"]);
+    }
+
+    #[test]
+    fn a_topic_that_would_refuse_what_we_write_is_refused() {
+        for topic in 0..3 {
+            let mut topics = plans(&settings(16), &NEEDS, 3).each_ref().map(made);
+            for (bytes, is_refused) in [("131071", true), ("131072", false)] {
+                let bytes = bytes.to_owned();
+                topics[topic]
+                    .properties
+                    .insert("max.message.bytes".to_owned(), bytes);
+                let findings = judged(&topics);
+                assert_eq!(findings.iter().any(Finding::is_refused), is_refused);
+            }
+        }
     }
 
     #[test]
