@@ -319,8 +319,8 @@ fn letter_size(events: &TopicFacts, letters: &TopicFacts) -> Finding {
     match (event, letter) {
         (Some(event), Some(letter)) if letter < event + LETTER_OVERHEAD => {
             let what = format!(
-                "{letter}: an event of {event} bytes would not fit with its reasons and would stop \
-                 its shard (advised: {LETTER_BYTES})"
+                "{letter}: an event of {event} bytes does not fit with its reasons and would be kept \
+                 without its value (advised: {LETTER_BYTES})"
             );
             warn(&letters.name, property, &what)
         }

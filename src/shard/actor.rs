@@ -18,12 +18,13 @@ use super::bursts::Bursts;
 use super::core::input::{Heard, Input, Output};
 use super::core::plan::Plan;
 use super::core::{Core, Phase};
-use super::letters::Letters;
+use super::letters::{Fate, Letters};
 use super::report::{Reporter, gauges};
 use super::{Ownership, Ports};
 use crate::domain::order::Millis;
 use crate::inquiry::{Answered, Ticket};
 use crate::kafka::feed::Batch;
+use crate::kafka::producer::Delivered;
 use crate::kafka::publisher::Publisher;
 use crate::kafka::{EventRecord, Log, ResultRecord};
 use crate::metrics::ShardMetrics;
@@ -119,10 +120,7 @@ impl<S: Store> Shard<S> {
                         self.step(generation, Input::Answered(Heard { id, claim, answer, started }));
                     }
                 }
-                Some(delivered) = self.letters.delivered() => {
-                    let (generation, offset) = (delivered.ticket.generation, delivered.ticket.offset);
-                    self.step(generation, Input::Acknowledged(offset, delivered.outcome.map_err(|error| error.to_string())));
-                }
+                Some(delivered) = self.letters.delivered() => self.delivered(delivered),
                 Some(batch) = receive(&mut self.events), if self.core.wants_events() => {
                     self.step(batch.generation, Input::Events(batch.records, batch.position));
                 }
@@ -156,6 +154,24 @@ impl<S: Store> Shard<S> {
             }
         }
         self.tell();
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        let generation = delivered.ticket.generation;
+        match self.letters.settle(delivered) {
+            Fate::Acknowledged(offset, reason) => {
+                if let Some(reason) = reason {
+                    self.step(generation, Input::NotForwarded(offset, reason));
+                }
+                self.step(generation, Input::Acknowledged(offset, Ok(())));
+            }
+            Fate::Failed(offset, error) => {
+                let failed = Input::Acknowledged(offset, Err(error.to_string()));
+                self.step(generation, failed);
+            }
+            // Sent at the end of this turn.
+            Fate::Again => {}
+        }
     }
 
     fn step(&mut self, generation: u64, input: Input) {

@@ -1,14 +1,14 @@
 //! A partition of `order-events` beyond N: no view, its owner forwards every record to the shard that
 //! it belongs to and only then commits the group's offset, the one place where that counts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::letters::{Letter, Letters};
+use super::letters::{Fate, Letter, Letters};
 use super::{Ownership, Ports};
 use crate::domain::event::{Reason, Refusal};
 use crate::kafka::feed::Batch;
@@ -31,8 +31,8 @@ pub struct Inlet<S> {
     generation: u64,
     ownership: Ownership,
     letters: Letters,
-    /// Offsets that are not acknowledged; of a dead letter with its reason.
-    open: BTreeMap<u64, Option<Reason>>,
+    /// Offsets that are not acknowledged.
+    open: BTreeSet<u64>,
     position: u64,
     committed: u64,
 }
@@ -52,7 +52,7 @@ impl<S: Store> Inlet<S> {
             generation,
             ownership,
             letters,
-            open: BTreeMap::new(),
+            open: BTreeSet::new(),
             position: 0,
             committed: 0,
         }
@@ -105,10 +105,7 @@ impl<S: Store> Inlet<S> {
                 () = tokio::time::sleep(Duration::from_millis(20)), if full => {}
             }
             self.letters.send()?;
-            let next = self
-                .open
-                .first_key_value()
-                .map_or(self.position, |(first, _)| *first);
+            let next = self.open.first().copied().unwrap_or(self.position);
             if next > self.committed {
                 self.committed = next;
                 self.ports.member.commit(&[(self.partition, next)]);
@@ -129,15 +126,13 @@ impl<S: Store> Inlet<S> {
                 )),
                 judged => judged,
             };
-            self.open.insert(
-                record.offset,
-                event.as_ref().err().map(|refusal| refusal.reason),
-            );
+            self.open.insert(record.offset);
             self.letters.push(match event {
                 Ok(event) => Letter::Forward {
                     to: event.key.shard(self.ports.shards),
                     original,
                     offset: record.offset,
+                    appended: record.appended,
                 },
                 Err(refusal) => Letter::dead(
                     self.partition,
@@ -152,14 +147,19 @@ impl<S: Store> Inlet<S> {
     }
 
     fn acknowledged(&mut self, delivered: Option<Delivered>) -> anyhow::Result<()> {
-        let Some(Delivered { ticket, outcome }) = delivered else {
+        let Some(delivered) = delivered else {
             return Ok(());
         };
-        outcome?;
-        match self.open.remove(&ticket.offset) {
-            Some(Some(reason)) => self.ports.metrics.dead_letter(reason),
-            Some(None) => self.ports.metrics.event(EventOutcome::Forwarded),
-            None => {}
+        match self.letters.settle(delivered) {
+            Fate::Acknowledged(offset, reason) => {
+                self.open.remove(&offset);
+                match reason {
+                    Some(reason) => self.ports.metrics.dead_letter(reason),
+                    None => self.ports.metrics.event(EventOutcome::Forwarded),
+                }
+            }
+            Fate::Failed(_, error) => return Err(error.into()),
+            Fate::Again => {}
         }
         Ok(())
     }

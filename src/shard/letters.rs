@@ -1,11 +1,13 @@
-//! Dead letters and forwards on their way out. What the producer has no room for waits here; the
-//! answers come back through one bounded channel, which bounds what is under way.
+//! Dead letters and forwards on their way out. What the producer has no room for waits here, and what
+//! was sent is kept until it is acknowledged: a broker may refuse it for its size as late as then, and
+//! it goes again with less. The answers come back through one bounded channel, which bounds what is
+//! under way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc;
 
-use crate::domain::event::Refusal;
+use crate::domain::event::{Reason, Refusal, VALUE_MAX};
 use crate::domain::order::Millis;
 use crate::kafka::Original;
 use crate::kafka::letter::DeadLetter;
@@ -14,14 +16,18 @@ use crate::kafka::producer::{Delivered, ProduceError, Producer, Ticket};
 /// Letters and forwards of one partition under way at a time.
 const UNDER_WAY: usize = 512;
 
+/// The longest key, and the original headers in all, that a record keeps that was too large, in bytes.
+const SHED_TO: usize = 4_096;
+
 /// What is to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Letter {
     Dead(DeadLetter),
     Forward {
         original: Box<Original>,
         to: u16,
         offset: u64,
+        appended: Millis,
     },
 }
 
@@ -49,6 +55,84 @@ impl Letter {
             Self::Forward { offset, .. } => *offset,
         }
     }
+
+    /// Of a dead letter, why it is one.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Dead(letter) => Some(letter.reason),
+            Self::Forward { .. } => None,
+        }
+    }
+
+    /// What is left of it when its topic did not take it; `None`: there is nothing more to leave out.
+    /// A forward leaves out its bulky headers first, which says nothing less about the order.
+    fn lightened(self, partition: u16) -> Option<Self> {
+        match self {
+            Self::Dead(mut letter) => {
+                let shed = shed(&mut letter.original);
+                // What was large may have been the headers alone.
+                let too_large = |value: &mut Vec<u8>| !shed || value.len() > VALUE_MAX;
+                let valued = letter.original.value.take_if(too_large).is_some();
+                for (left_out, what) in [(shed, "bulky headers or key"), (valued, "the value")] {
+                    if left_out {
+                        letter.detail.push_str("; without ");
+                        letter.detail.push_str(what);
+                        letter
+                            .detail
+                            .push_str(", which this topic does not take: read it where it lies");
+                    }
+                }
+                (valued || shed).then_some(Self::Dead(letter))
+            }
+            Self::Forward {
+                mut original,
+                to,
+                offset,
+                appended,
+            } => Some(if shed(&mut original) {
+                Self::Forward {
+                    original,
+                    to,
+                    offset,
+                    appended,
+                }
+            } else {
+                let detail = format!(
+                    "the value: its topic takes none so large, it could not be forwarded to partition {to}"
+                );
+                let refusal = Refusal::new(Reason::TooLarge, detail);
+                Self::dead(partition, offset, appended, refusal, *original)
+            }),
+        }
+    }
+}
+
+/// Leaves out a bulky key and bulky headers; whether there were any.
+fn shed(original: &mut Original) -> bool {
+    let bulky = |key: &mut Vec<u8>| key.len() > SHED_TO;
+    let mut shed = original.key.take_if(bulky).is_some();
+    let mut left = SHED_TO;
+    original.headers.retain(|(name, value)| {
+        let bytes = name.len() + value.as_ref().map_or(0, Vec::len);
+        let kept = bytes <= left;
+        if kept {
+            left -= bytes;
+        }
+        shed |= !kept;
+        kept
+    });
+    shed
+}
+
+/// What a delivery comes to.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Acknowledged. A dead letter with its reason: what began as a forward may have become one.
+    Acknowledged(u64, Option<Reason>),
+    /// Given up; its event is to be read again.
+    Failed(u64, ProduceError),
+    /// It was too large and waits again, with less.
+    Again,
 }
 
 /// The way out of one partition.
@@ -57,6 +141,8 @@ pub(super) struct Letters {
     partition: u16,
     generation: u64,
     waiting: VecDeque<Letter>,
+    /// Sent and not acknowledged, by offset.
+    under_way: BTreeMap<u64, Letter>,
     answers: mpsc::Sender<Delivered>,
     delivered: mpsc::Receiver<Delivered>,
 }
@@ -69,6 +155,7 @@ impl Letters {
             partition,
             generation: 0,
             waiting: VecDeque::new(),
+            under_way: BTreeMap::new(),
             answers,
             delivered,
         }
@@ -79,6 +166,7 @@ impl Letters {
         if self.generation != generation {
             self.generation = generation;
             self.waiting.clear();
+            self.under_way.clear();
         }
     }
 
@@ -86,34 +174,56 @@ impl Letters {
         self.waiting.push_back(letter);
     }
 
-    /// Sends what there is room for. A letter that the topic can't take goes without its value.
+    /// Sends what there is room for.
     pub fn send(&mut self) -> Result<(), ProduceError> {
-        while let Some(letter) = self.waiting.front_mut() {
+        while let Some(letter) = self.waiting.pop_front() {
             let ticket = Ticket {
                 partition: self.partition,
                 generation: self.generation,
                 offset: letter.offset(),
             };
-            let sent = match letter {
+            let sent = match &letter {
                 Letter::Dead(letter) => self.producer.dead_letter(letter, ticket, &self.answers),
                 Letter::Forward { original, to, .. } => {
                     self.producer.forward(original, *to, ticket, &self.answers)
                 }
             };
-            match (sent, letter) {
-                (Ok(()), _) => drop(self.waiting.pop_front()),
-                (Err(ProduceError::Full), _) => return Ok(()),
-                (Err(ProduceError::TooLarge), Letter::Dead(letter))
-                    if letter.original.value.is_some() =>
-                {
-                    letter.original.value = None;
-                    letter.detail.push_str(
-                        "; the value is larger than this topic takes, read it where it lies",
-                    );
+            match sent {
+                Ok(()) => drop(self.under_way.insert(ticket.offset, letter)),
+                Err(ProduceError::Full) => {
+                    self.waiting.push_front(letter);
+                    return Ok(());
                 }
-                (Err(error), _) => return Err(error),
+                Err(ProduceError::TooLarge) => self.lighten(letter)?,
+                Err(error) => {
+                    self.waiting.push_front(letter);
+                    return Err(error);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Takes what [`Letters::delivered`] gave; [`Letters::send`] is to follow.
+    pub fn settle(&mut self, delivered: Delivered) -> Fate {
+        let Delivered { ticket, outcome } = delivered;
+        let letter = self.under_way.remove(&ticket.offset);
+        match (outcome, letter) {
+            (Ok(()), letter) => {
+                Fate::Acknowledged(ticket.offset, letter.and_then(|letter| letter.reason()))
+            }
+            (Err(ProduceError::TooLarge), Some(letter)) => match self.lighten(letter) {
+                Ok(()) => Fate::Again,
+                Err(error) => Fate::Failed(ticket.offset, error),
+            },
+            (Err(error), _) => Fate::Failed(ticket.offset, error),
+        }
+    }
+
+    fn lighten(&mut self, letter: Letter) -> Result<(), ProduceError> {
+        let lighter = letter.lightened(self.partition);
+        self.waiting
+            .push_front(lighter.ok_or(ProduceError::TooLarge)?);
         Ok(())
     }
 
@@ -135,5 +245,84 @@ impl Letters {
                 return Some(delivered);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn original(header_bytes: usize) -> Original {
+        Original {
+            key: Some(b"key".to_vec()),
+            value: Some(vec![b'x'; 50_000]),
+            headers: vec![
+                ("bulky".to_owned(), Some(vec![b'h'; header_bytes])),
+                ("traceparent".to_owned(), Some(b"00-1-2-01".to_vec())),
+            ],
+        }
+    }
+
+    fn names(original: &Original) -> Vec<&str> {
+        let names = original.headers.iter();
+        names.map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_dead_letter_that_is_too_large_leaves_out_bulky_headers_then_its_value() {
+        let refusal = Refusal::new(Reason::NotJson, "no JSON");
+        let letter = Letter::dead(3, 42, 7, refusal, original(100_000));
+        let Some(Letter::Dead(dead)) = letter.lightened(3) else {
+            panic!("it stays a dead letter");
+        };
+        assert_eq!(names(&dead.original), ["traceparent"]);
+        assert_eq!(dead.original.key.as_deref(), Some(&b"key"[..]));
+        assert_eq!(dead.original.value.as_ref().map(Vec::len), Some(50_000));
+        let lightest = Letter::Dead(dead).lightened(3).unwrap();
+        let Letter::Dead(dead) = &lightest else {
+            panic!("{lightest:?}");
+        };
+        assert_eq!(dead.original.value, None);
+        assert_eq!((dead.offset, dead.reason), (42, Reason::NotJson));
+        assert_eq!(
+            dead.detail,
+            "no JSON; without bulky headers or key, which this topic does not take: read it where \
+             it lies; without the value, which this topic does not take: read it where it lies"
+        );
+        assert_eq!(lightest.lightened(3), None, "nothing more to leave out");
+    }
+
+    #[test]
+    fn a_dead_letter_with_a_large_value_leaves_it_out_at_once() {
+        let mut original = original(100_000);
+        original.value = Some(vec![b'x'; 500_000]);
+        let refusal = Refusal::new(Reason::TooLarge, "large");
+        let letter = Letter::dead(3, 42, 7, refusal, original);
+        let Some(Letter::Dead(dead)) = letter.lightened(3) else {
+            panic!("it stays a dead letter");
+        };
+        assert_eq!(dead.original.value, None);
+        assert_eq!(names(&dead.original), ["traceparent"]);
+    }
+
+    #[test]
+    fn a_forward_that_is_too_large_leaves_out_bulky_headers_before_it_is_a_dead_letter() {
+        let forward = Letter::Forward {
+            original: Box::new(original(100_000)),
+            to: 1,
+            offset: 42,
+            appended: 7,
+        };
+        let lighter = forward.lightened(3).unwrap();
+        let Letter::Forward { original, to, .. } = &lighter else {
+            panic!("{lighter:?}");
+        };
+        assert_eq!((*to, names(original)), (1, vec!["traceparent"]));
+        assert_eq!(original.value.as_ref().map(Vec::len), Some(50_000));
+        let Some(Letter::Dead(dead)) = lighter.lightened(3) else {
+            panic!("it goes no further as a forward");
+        };
+        assert_eq!((dead.reason, dead.partition), (Reason::TooLarge, 3));
+        assert_eq!(dead.original.value.as_ref().map(Vec::len), Some(50_000));
     }
 }

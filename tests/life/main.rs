@@ -28,4 +28,5 @@ mod http_api;
 mod java_reader;
 mod refusals;
 mod terminal_events;
+mod too_large;
 mod whole_life;

@@ -71,10 +71,12 @@ impl<S: Store> Shard<S> {
                 offset,
                 original,
                 to,
+                appended,
             } => self.letters.push(Letter::Forward {
                 original,
                 to,
                 offset,
+                appended,
             }),
             Command::Survey => {
                 let store = Arc::clone(&self.ports.store);

@@ -40,6 +40,8 @@ pub enum Input {
     Answered(Heard),
     /// Answer to [`Command::Publish`]; any error makes the publisher unusable.
     Published(Result<(), String>),
+    /// The forward of this offset was larger than its topic takes: it is being kept as a dead letter.
+    NotForwarded(u64, Reason),
     /// A dead letter or a forward of this offset was acknowledged, or failed for good.
     Acknowledged(u64, Result<(), String>),
     /// Answer to [`Command::Survey`].
@@ -125,6 +127,8 @@ pub enum Command {
         original: Box<Original>,
         /// Its shard.
         to: u16,
+        /// When it was appended.
+        appended: Millis,
     },
     /// Read what gauges and the floor are computed from.
     Survey,

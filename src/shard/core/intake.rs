@@ -160,6 +160,16 @@ impl Core {
         }
     }
 
+    pub(super) fn not_forwarded(&mut self, offset: u64, reason: Reason) {
+        if let Some(letter) = self
+            .own
+            .as_mut()
+            .and_then(|own| own.intake.letters.get_mut(&offset))
+        {
+            *letter = Some(reason);
+        }
+    }
+
     pub(super) fn acknowledged(
         &mut self,
         offset: u64,
@@ -290,12 +300,16 @@ impl Generation {
         }
         self.intake.letters.insert(record.offset, None);
         let EventRecord {
-            offset, original, ..
+            offset,
+            appended,
+            original,
+            ..
         } = record;
         out.commands.push(Command::Forward {
             offset,
             original: original.unwrap_or_default(),
             to: shard,
+            appended,
         });
     }
 

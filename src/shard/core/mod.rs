@@ -196,6 +196,7 @@ impl Core {
             Input::MetaRead(answer) => self.meta_read(answer, out),
             Input::Answered(heard) => self.answered(heard, out),
             Input::Published(answer) => self.published(answer, out),
+            Input::NotForwarded(offset, reason) => self.not_forwarded(offset, reason),
             Input::Acknowledged(offset, answer) => self.acknowledged(offset, answer, out),
             Input::Surveyed(Ok(survey)) => self.surveyed(&survey, out),
             Input::Surveyed(Err(_)) | Input::Assigned | Input::Revoked | Input::Tick => {}
