@@ -96,7 +96,7 @@ impl World {
         self.note(|| "calm".to_owned());
         self.storm = Storm::none();
         self.bank.trouble = 0;
-        (self.unavailable_until, self.full_until) = (0, 0);
+        (self.unavailable_until, self.full_until, self.shaky_until) = (0, 0, 0);
         for worker in 0..self.workers.len() {
             self.workers[worker].paused_until = 0;
             let life = self.workers[worker].life;

@@ -79,6 +79,8 @@ pub struct World {
     pub committed: u64,
     pub unavailable_until: Millis,
     pub full_until: Millis,
+    /// Requests to the store fail often until then.
+    pub shaky_until: Millis,
     /// No question about an order may come before this.
     pub first_question: BTreeMap<OrderKey, Millis>,
     /// Whom the group gave the shard.
@@ -147,6 +149,7 @@ impl World {
             committed: 0,
             unavailable_until: 0,
             full_until: 0,
+            shaky_until: 0,
             first_question: BTreeMap::new(),
             owner: None,
             snapshots: Vec::new(),

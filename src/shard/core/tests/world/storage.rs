@@ -18,8 +18,15 @@ impl World {
         if self.now < self.unavailable_until {
             return Some(StoreError::Unavailable("down".to_owned()));
         }
-        if !self.dice.in_thousand(self.storm.requests) {
+        // Troubles come together.
+        let shaky = self.now < self.shaky_until;
+        let rate = if shaky { 400 } else { self.storm.requests };
+        if !self.dice.in_thousand(rate) {
             return None;
+        }
+        if !shaky && self.dice.in_thousand(200) {
+            self.saw("shaky store");
+            self.shaky_until = self.now + self.dice.between(100, 3_000);
         }
         Some(if self.dice.in_thousand(500) {
             StoreError::Lost("no reply".to_owned())
@@ -123,12 +130,22 @@ impl World {
                 Err(StoreError::Lost(text))
             }
             Some(error) => Err(error),
-            None if self.now < self.full_until && matches!(script.body, Body::Fold(_)) => {
+            None if matches!(script.body, Body::Fold(_))
+                && (self.now < self.full_until || self.fails(self.full_rate())) =>
+            {
                 Err(StoreError::Full("full".to_owned()))
             }
             None => self.apply(asker, &script),
         };
         self.deliver(asker, Input::Replied(answer));
+    }
+
+    fn full_rate(&self) -> u64 {
+        if self.now < self.shaky_until {
+            300
+        } else {
+            self.storm.full
+        }
     }
 
     /// A script arrives whose sender was told that its reply is lost.

@@ -33,6 +33,8 @@ pub struct Storm {
     pub strikes: Vec<(u64, Fault)>,
     /// Scripts and other requests to the store whose fate is not the usual one.
     pub requests: u64,
+    /// Folds that a full store refuses.
+    pub full: u64,
     /// Commits that fail, or whose fate is not known.
     pub commits: u64,
     /// Dead letters and forwards that fail.
@@ -85,6 +87,7 @@ impl Storm {
         Self {
             strikes,
             requests: rate(150),
+            full: rate(200),
             commits: rate(500),
             letters: rate(400),
             bank: rate(500),
@@ -106,6 +109,7 @@ impl Storm {
         Self {
             strikes: Vec::new(),
             requests: 0,
+            full: 0,
             commits: 0,
             letters: 0,
             bank: 0,

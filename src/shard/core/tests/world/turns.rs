@@ -1,5 +1,6 @@
 //! A worker's turns, as the actor makes them: what it hands to its core, and what that commands.
 
+use super::said::SHARD;
 use super::wire::{Asker, Delivery};
 use super::{Happening, World};
 use crate::domain::order::Millis;
@@ -36,11 +37,37 @@ impl World {
         }
         // The actor takes many answers in one turn.
         let together = matches!(input, Input::Answered(_)) && self.dice.in_thousand(300);
+        let fate = matches!(input, Input::Replied(_) | Input::MetaRead(_));
         self.input(to.worker, to.generation, input);
+        if fate {
+            self.compare(to.worker);
+        }
         if together {
             self.wake_in(to.worker, 1);
         } else {
             self.turn(to.worker);
+        }
+    }
+
+    /// What a core believes of its view, between two scripts, is what the view says: nothing counts
+    /// as done that did not run.
+    fn compare(&mut self, worker: usize) {
+        let Some(own) = &self.workers[worker].core.own else {
+            return;
+        };
+        let Ok(Some(meta)) = self.store.meta_now(SHARD, self.now) else {
+            return;
+        };
+        if meta.token != own.token || meta.version != own.version || !own.outbox.is_idle() {
+            return;
+        }
+        let types = own.types.iter().filter(|(_, known)| known.stored).count();
+        let believed = (own.e, own.results.folded(), types);
+        let real = (meta.e, meta.r, meta.types.len());
+        if believed != real {
+            self.hold(Err(format!(
+                "OUT OF STEP: worker {worker} believes (E, R, types) {believed:?}, the view says {real:?}"
+            )));
         }
     }
 
