@@ -165,7 +165,7 @@ impl Families {
             view_lag: make.gauges(
                 "view_lag_records",
                 &["log"],
-                "Records between a log's end and the view's position, all shards.",
+                "Records between a log's end and the position of view or inlet, all of this worker.",
             )?,
             retention_headroom: make.seconds(
                 "retention_headroom_seconds",

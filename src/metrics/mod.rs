@@ -22,7 +22,7 @@ use label::{
     StallReason,
 };
 pub use order_type::TypeMetrics;
-pub use shard::{ShardMetrics, ShardState, TypeGauges, ViewGauges};
+pub use shard::{InletMetrics, ShardMetrics, ShardState, TypeGauges, ViewGauges};
 
 /// The label of every order type that is not configured.
 const OTHER: &str = "other";
@@ -45,6 +45,7 @@ pub struct Metrics {
     stalled: Series<StallReason, IntGauge>,
     view_lag: Series<Log, IntGauge>,
     board: Arc<shard::Board>,
+    inlets: Arc<shard::Inlets>,
 }
 
 impl Metrics {
@@ -84,6 +85,7 @@ impl Metrics {
             stalled: gauges(&families.stalled_shards),
             view_lag: gauges(&families.view_lag),
             board: Arc::default(),
+            inlets: Arc::default(),
             registry,
             clock,
             families,
@@ -142,6 +144,11 @@ impl Metrics {
         self.board.shard(shard)
     }
 
+    /// An inlet that was just assigned; its number leaves the page when the handle is dropped.
+    pub fn inlet(&self, partition: u16) -> InletMetrics {
+        InletMetrics::new(partition, Arc::clone(&self.inlets))
+    }
+
     /// What each shard of this worker last said, for readiness.
     pub fn shards(&self) -> Vec<(u16, ShardState)> {
         self.board.states()
@@ -184,7 +191,11 @@ impl Metrics {
             .set(seconds(tick_age.max().unwrap_or(0)));
         for &log in Log::ALL {
             let lag: u64 = states.iter().map(|(_, s)| s.lag[log.index()]).sum();
-            self.view_lag.of(log).set(gauge(lag));
+            let inlets: u64 = match log {
+                Log::Events => shard::locked(&self.inlets).values().sum(),
+                Log::Results => 0,
+            };
+            self.view_lag.of(log).set(gauge(lag + inlets));
             let headroom = states.iter().filter_map(|(_, s)| s.headroom[log.index()]);
             match headroom.min() {
                 Some(least) => self

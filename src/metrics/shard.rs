@@ -62,6 +62,9 @@ impl ShardState {
 #[derive(Debug, Default)]
 pub(super) struct Board(Mutex<BTreeMap<u16, Arc<Mutex<ShardState>>>>);
 
+/// The inlets of this worker, and how many records each has to forward.
+pub(super) type Inlets = Mutex<BTreeMap<u16, u64>>;
+
 impl Board {
     pub fn shard(self: &Arc<Self>, shard: u16) -> ShardMetrics {
         let state = Arc::new(Mutex::new(ShardState::new()));
@@ -143,7 +146,32 @@ impl Drop for ShardMetrics {
     }
 }
 
+/// One inlet: a partition of `order-events` beyond the shards. Dropping it takes its number off the
+/// page.
+#[derive(Debug)]
+pub struct InletMetrics {
+    partition: u16,
+    inlets: Arc<Inlets>,
+}
+
+impl InletMetrics {
+    pub(super) fn new(partition: u16, inlets: Arc<Inlets>) -> Self {
+        Self { partition, inlets }
+    }
+
+    /// Records from the committed position to the log's end.
+    pub fn set_lag(&self, records: u64) {
+        locked(&self.inlets).insert(self.partition, records);
+    }
+}
+
+impl Drop for InletMetrics {
+    fn drop(&mut self) {
+        locked(&self.inlets).remove(&self.partition);
+    }
+}
+
 /// The numbers stay usable after a panic elsewhere: each is written whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 //! it belongs to and only then commits the group's offset, the one place where that counts.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use crate::domain::event::{Reason, Refusal};
 use crate::kafka::feed::Batch;
 use crate::kafka::producer::Delivered;
 use crate::kafka::reader::{Sink, Start};
-use crate::kafka::{EventRecord, Log};
-use crate::metrics::label::EventOutcome;
+use crate::kafka::{Ends, EventRecord, Log};
+use crate::metrics::InletMetrics;
+use crate::metrics::label::{Alarm, EventOutcome};
 use crate::store::Store;
 
 /// Batches that wait for the inlet.
@@ -24,6 +26,9 @@ const BATCHES: usize = 4;
 /// Pause after a failure of Kafka; the records are forwarded again from the committed offset.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How often the log's ends are asked for: the reader does not say that a position lies outside.
+const ENDS_EVERY: Duration = Duration::from_secs(5);
+
 /// One inlet of this worker.
 pub struct Inlet<S> {
     ports: Arc<Ports<S>>,
@@ -31,6 +36,7 @@ pub struct Inlet<S> {
     generation: u64,
     ownership: Ownership,
     letters: Letters,
+    gauges: InletMetrics,
     /// Offsets that are not acknowledged.
     open: BTreeSet<u64>,
     position: u64,
@@ -46,12 +52,14 @@ impl<S: Store> Inlet<S> {
         ownership: Ownership,
     ) -> Self {
         let letters = Letters::new(ports.producer.clone(), partition);
+        let gauges = ports.metrics.inlet(partition);
         Self {
             ports,
             partition,
             generation,
             ownership,
             letters,
+            gauges,
             open: BTreeSet::new(),
             position: 0,
             committed: 0,
@@ -82,10 +90,13 @@ impl<S: Store> Inlet<S> {
         self.generation += 1;
         self.letters.enter(self.generation);
         self.open.clear();
-        let ends = self.ports.ends.ends(Log::Events, self.partition).await?;
+        // In this order: what is committed was there before the ends were asked for.
         let committed = self.ports.member.committed(self.partition).await?;
-        self.position = committed.unwrap_or(ends.low).max(ends.low);
+        let ends = self.ports.ends.ends(Log::Events, self.partition).await?;
+        self.position = self.begin_at(committed, ends).await?;
         self.committed = self.position;
+        self.gauges
+            .set_lag(ends.high.saturating_sub(self.committed));
         let (sink, mut batches) = mpsc::channel(BATCHES);
         self.ports.reader.start(Start {
             partition: self.partition,
@@ -93,6 +104,7 @@ impl<S: Store> Inlet<S> {
             offset: self.position,
             sink: Sink::Events(sink),
         });
+        let mut asked = Box::pin(self.ends_later());
         loop {
             let full = self.letters.waits();
             tokio::select! {
@@ -102,6 +114,10 @@ impl<S: Store> Inlet<S> {
                     Some(batch) => self.take(batch),
                     None => anyhow::bail!("the reader has ended"),
                 },
+                (from, ends) = &mut asked => {
+                    self.hold_against(from, ends)?;
+                    asked = Box::pin(self.ends_later());
+                }
                 () = tokio::time::sleep(Duration::from_millis(20)), if full => {}
             }
             self.letters.send()?;
@@ -111,6 +127,52 @@ impl<S: Store> Inlet<S> {
                 self.ports.member.commit(&[(self.partition, next)]);
             }
         }
+    }
+
+    /// Where to go on. Records that were trimmed before they were forwarded are gone, and told; beyond
+    /// the end the inlet stands still, and tells it each time, until somebody mended it.
+    async fn begin_at(&self, committed: Option<u64>, ends: Ends) -> anyhow::Result<u64> {
+        let Some(outside) = committed.filter(|at| !(ends.low..=ends.high).contains(at)) else {
+            return Ok(committed.unwrap_or(ends.low));
+        };
+        tracing::error!(
+            partition = self.partition,
+            position = outside,
+            low = ends.low,
+            high = ends.high,
+            "the committed position of an inlet lies outside the log: records were lost before they were forwarded"
+        );
+        self.ports.metrics.alarm(Alarm::OutOfRange);
+        if outside < ends.low {
+            return Ok(ends.low);
+        }
+        tokio::time::sleep(ENDS_EVERY).await;
+        anyhow::bail!("{outside} is beyond the end of the log")
+    }
+
+    /// The ends in a while, and the position from before they were asked for.
+    fn ends_later(&self) -> impl Future<Output = (u64, Option<Ends>)> + Send + 'static {
+        let (asker, partition, from) = (self.ports.ends.clone(), self.partition, self.position);
+        async move {
+            tokio::time::sleep(ENDS_EVERY).await;
+            // An unanswered question is asked again.
+            (from, asker.ends(Log::Events, partition).await.ok())
+        }
+    }
+
+    /// A position that has come to lie outside the log is never delivered: the inlet starts over, and
+    /// tells it if its committed one lies outside too.
+    fn hold_against(&self, from: u64, ends: Option<Ends>) -> anyhow::Result<()> {
+        let Some(Ends { low, high }) = ends else {
+            return Ok(());
+        };
+        self.gauges.set_lag(high.saturating_sub(self.committed));
+        anyhow::ensure!(
+            self.position >= low && from <= high,
+            "the position {} lies outside the log, {low} to {high}",
+            self.position
+        );
+        Ok(())
     }
 
     fn take(&mut self, batch: Batch<EventRecord>) {

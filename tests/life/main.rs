@@ -25,6 +25,7 @@ mod support;
 
 mod accidents;
 mod http_api;
+mod inlets;
 mod java_reader;
 mod refusals;
 mod terminal_events;

@@ -53,7 +53,7 @@ impl Core {
     /// A person should know. With results unread, stuck is right and open would be wrong; events come
     /// late at other times too.
     fn mind_the_blocked(&mut self, out: &mut Output) {
-        let (mono, phase) = (self.mono, self.phase);
+        let (mono, phase, reads) = (self.mono, self.phase, self.wants_events());
         let Some(own) = &mut self.own else { return };
         let positions = (own.intake.offsets.position(), own.results.position());
         if positions != own.stands_at.0 {
@@ -61,7 +61,9 @@ impl Core {
         }
         let waits = match phase {
             Phase::FoldingResults(_) => own.results.is_empty(),
-            Phase::FoldingEvents(_) => own.intake.backlog() == 0,
+            Phase::FoldingEvents(_) => {
+                reads && own.intake.unfolded.is_empty() && own.intake.terminal.is_empty()
+            }
             _ => false,
         };
         if waits && mono > own.stands_at.1 + BLOCKED_AFTER {
