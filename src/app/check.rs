@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use crate::config::{Config, Secret};
 use crate::kafka::Log;
 use crate::kafka::settings::{Settings, World};
@@ -52,17 +56,79 @@ pub async fn create_topics(config: &Config) -> Result<Vec<Created>, TopicsError>
         .await
 }
 
-/// How long the logs keep their records, where somebody says.
-pub(super) async fn retention(config: &Config, world: World) -> Retention {
+/// How often it is asked for how long the logs keep their records; after a failure, [`SOON`].
+const RETENTION_EVERY: Duration = Duration::from_mins(10);
+const SOON: Duration = Duration::from_mins(1);
+
+const UNKNOWN_RETENTION: &str = "for how long the topics keep their records was not heard: what was \
+    known of it stands, and without it neither headroom nor old exhaustions are told";
+
+/// How long the logs keep their records, asked now and followed for as long as the process lives. The
+/// last good answer stands while nobody answers.
+pub(super) async fn follow_retention(
+    config: &Config,
+    world: World,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> watch::Receiver<Retention> {
+    let (told, retention) = watch::channel(Retention::default());
     if world == World::Embedded {
-        return Retention::default();
+        // It has no admin API, and forgets everything anyway.
+        return retention;
     }
-    let Ok(topics) = TopicAdmin::new(&Settings::new(config, world)) else {
-        return Retention::default();
+    let topics = match TopicAdmin::new(&Settings::new(config, world)) {
+        Ok(topics) => topics,
+        Err(error) => {
+            tracing::warn!(%error, "{UNKNOWN_RETENTION}");
+            return retention;
+        }
     };
-    Retention {
-        events: topics.retention(Log::Events).await.ok().flatten(),
-        results: topics.retention(Log::Results).await.ok().flatten(),
+    let mut follower = RetentionFollower {
+        told,
+        failing: false,
+    };
+    let mut pause = follower.hear(read_retention(&topics).await);
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = follower.hear(read_retention(&topics).await);
+        }
+    });
+    retention
+}
+
+async fn read_retention(topics: &TopicAdmin) -> Result<Retention, TopicsError> {
+    Ok(Retention {
+        events: topics.retention(Log::Events).await?,
+        results: topics.retention(Log::Results).await?,
+    })
+}
+
+struct RetentionFollower {
+    told: watch::Sender<Retention>,
+    /// A failure is told once, until it is over.
+    failing: bool,
+}
+
+impl RetentionFollower {
+    /// Takes an answer; when to ask again.
+    fn hear(&mut self, answer: Result<Retention, TopicsError>) -> Duration {
+        match answer {
+            Ok(retention) => {
+                self.failing = false;
+                self.told.send_replace(retention);
+                RETENTION_EVERY
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, "{UNKNOWN_RETENTION}");
+                }
+                SOON
+            }
+        }
     }
 }
 
@@ -131,5 +197,43 @@ fn refused(subject: &str, why: String, way_out: &str) -> Finding {
             why,
             way_out: way_out.to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::KafkaError;
+
+    use super::*;
+
+    #[test]
+    fn the_last_good_retention_stands_while_nobody_answers() {
+        let (told, retention) = watch::channel(Retention::default());
+        let mut follower = RetentionFollower {
+            told,
+            failing: false,
+        };
+        let failure = || {
+            Err(TopicsError::Unreachable {
+                bootstrap: "kafka:9092".to_owned(),
+                error: KafkaError::Canceled,
+            })
+        };
+        let week = Retention {
+            events: Some(Duration::from_hours(7 * 24)),
+            results: None,
+        };
+        assert_eq!(follower.hear(failure()), SOON);
+        assert!(follower.failing);
+        assert_eq!(follower.hear(Ok(week)), RETENTION_EVERY);
+        assert_eq!((*retention.borrow(), follower.failing), (week, false));
+        assert_eq!(follower.hear(failure()), SOON);
+        assert_eq!(*retention.borrow(), week);
+        let raised = Retention {
+            events: Some(Duration::from_hours(14 * 24)),
+            ..week
+        };
+        follower.hear(Ok(raised));
+        assert_eq!(*retention.borrow(), raised);
     }
 }

@@ -85,7 +85,7 @@ pub async fn run<S: Store>(
         app: config.app.as_str().into(),
         shards: config.shards,
         window: config.dedupe_window.as_millis() as Millis,
-        retention: check::retention(config, world).await,
+        retention: check::follow_retention(config, world, &tasks, stop.child_token()).await,
         store,
         reader,
         publishers: PublisherPool::start(&settings).context("publisher threads")?,

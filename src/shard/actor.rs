@@ -18,6 +18,7 @@ use super::bursts::Bursts;
 use super::core::input::{Heard, Input, Output};
 use super::core::plan::Plan;
 use super::core::{Core, Phase};
+use super::floor::{Needed, left};
 use super::letters::{Fate, Letters};
 use super::report::{Reporter, gauges};
 use super::{Ownership, Ports};
@@ -43,8 +44,8 @@ enum Done {
     Input(Input),
     Opened(Result<Publisher, String>),
     Published(Result<Publisher, String>),
-    /// The floor was committed, and so long the oldest result that the view needs is still kept.
-    Floored(Option<Duration>),
+    /// The floor was committed, and this is what the logs keep of what the view needs.
+    Floored(Needed),
 }
 
 /// One assignment of one shard.
@@ -72,6 +73,8 @@ struct Told {
     paused: Option<PauseReason>,
     claimed: Vec<u32>,
     bursts: Bursts,
+    /// Append time of the event at the last floor.
+    floor: Option<Millis>,
 }
 
 impl<S: Store> Shard<S> {
@@ -187,11 +190,7 @@ impl<S: Store> Shard<S> {
 
     fn done(&mut self, generation: u64, done: Done) {
         let (publisher, input): (_, fn(_) -> Input) = match done {
-            Done::Floored(left) => {
-                return left.into_iter().for_each(|left| {
-                    self.gauges.set_headroom(Log::Results, left);
-                });
-            }
+            Done::Floored(needed) => return self.floored(needed),
             Done::Input(input) => {
                 self.gauge(&input);
                 return self.step(generation, input);
@@ -221,15 +220,31 @@ impl<S: Store> Shard<S> {
                     self.gauges
                         .set_lag(Log::Results, ends.results.high.saturating_sub(r));
                 }
-                if let Some(retention) = self.ports.retention.events {
-                    let waits = self.core.oldest_unfolded().map_or(0, |appended| {
-                        self.ports.clock.wall().saturating_sub(appended)
-                    });
-                    let headroom = retention.saturating_sub(Duration::from_millis(waits));
-                    self.gauges.set_headroom(Log::Events, headroom);
-                }
+                self.gauge_headroom();
             }
             _ => {}
+        }
+    }
+
+    fn floored(&mut self, needed: Needed) {
+        if let Some(left) = needed.result {
+            self.gauges.set_headroom(Log::Results, left);
+        }
+        if needed.event.is_some() {
+            self.told.floor = needed.event;
+            self.gauge_headroom();
+        }
+    }
+
+    /// What is needed of `order-events` begins at the floor; between two floors, and before the first,
+    /// with what was read and not folded.
+    fn gauge_headroom(&self) {
+        let retention = self.ports.retention.borrow().events;
+        if let Some(retention) = retention {
+            let needed = [self.told.floor, self.core.oldest_unfolded()];
+            let oldest = needed.into_iter().flatten().min();
+            let left = left(retention, oldest, self.ports.clock.wall());
+            self.gauges.set_headroom(Log::Events, left);
         }
     }
 

@@ -72,22 +72,30 @@ pub(super) async fn find<S: Store>(ports: &Ports<S>, shard: u16) -> Result<Floor
 /// could bring its order back into a wiped view.
 const NOTICE: Duration = Duration::from_hours(24);
 
-/// Commits the floor, and says for how long `order-results` still keeps the oldest record that the
-/// view needs: the result of its oldest open exhaustion, where there is one. Less than [`NOTICE`] is an
-/// alarm, each time. `None` where nobody says. A failure is told; the next floor makes up for it.
-pub(super) async fn commit<S: Store>(
-    ports: &Ports<S>,
-    shard: u16,
-    floor: Floor,
-) -> Option<Duration> {
+/// What the logs still keep of what the view needs, as of a floor.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needed {
+    /// Append time of the event at the floor: of the oldest pending order, or the oldest event that
+    /// was not folded; now, where there is neither. `None`: it could not be asked for.
+    pub event: Option<Millis>,
+    /// For how long `order-results` keeps the result of the oldest open exhaustion; `None`: nobody says.
+    pub result: Option<Duration>,
+}
+
+/// Commits the floor, and looks what the logs keep of what lies behind it. A result that has less
+/// than [`NOTICE`] left is an alarm, each time. A failure is told; the next floor makes up for it.
+pub(super) async fn commit<S: Store>(ports: &Ports<S>, shard: u16, floor: Floor) -> Needed {
     if let Err(error) = ports.floors.commit(shard, floor).await {
         tracing::warn!(shard, %error, "the floor was not committed, the next one will be");
     }
-    let retention = ports.retention.results?;
-    let appended = ports.ends.append_time(Log::Results, shard, floor.r).await;
-    let appended = appended.ok()?;
-    let left = left(retention, appended, ports.clock.wall());
-    if left < NOTICE {
+    let (event, result) = tokio::join!(
+        ports.ends.append_time(Log::Events, shard, floor.e),
+        ports.ends.append_time(Log::Results, shard, floor.r)
+    );
+    let now = ports.clock.wall();
+    let retention = ports.retention.borrow().results;
+    let result = retention.and_then(|kept| Some(left(kept, result.ok()?, now)));
+    if let Some(left) = result.filter(|left| *left < NOTICE) {
         tracing::error!(
             shard,
             offset = floor.r,
@@ -96,11 +104,14 @@ pub(super) async fn commit<S: Store>(
         );
         ports.metrics.alarm(Alarm::OldExhaustion);
     }
-    Some(left)
+    Needed {
+        event: event.ok().map(|appended| appended.unwrap_or(now)),
+        result,
+    }
 }
 
 /// What is left of a record's retention; all of it where there is no record.
-fn left(retention: Duration, appended: Option<Millis>, now: Millis) -> Duration {
+pub(super) fn left(retention: Duration, appended: Option<Millis>, now: Millis) -> Duration {
     let age = appended.map_or(0, |appended| now.saturating_sub(appended));
     retention.saturating_sub(Duration::from_millis(age))
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::clock::Clock;
 use crate::inquiry::Engine;
 use crate::kafka::ends::EndAsker;
@@ -30,8 +32,8 @@ pub struct Ports<S> {
     pub shards: u16,
     /// The dedupe window, in milliseconds.
     pub window: u64,
-    /// How long the logs keep their records.
-    pub retention: Retention,
+    /// How long the logs keep their records, as last heard.
+    pub retention: watch::Receiver<Retention>,
     /// The view.
     pub store: Arc<S>,
     /// Reads both logs.
