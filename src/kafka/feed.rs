@@ -10,6 +10,10 @@ use tokio::sync::mpsc::error::TrySendError;
 /// Records in one batch, as many as one script of the view takes.
 pub const BATCH: usize = 250;
 
+/// Bytes in one batch, beyond which the next record begins another: what waits in channels and aside is
+/// bounded in batches, and a flood of large records must not fill the memory.
+pub const BATCH_BYTES: usize = 1 << 20;
+
 /// Batches that wait for a full channel before their partition is paused: pausing throws prefetched
 /// records away, so it must not happen at every hiccup of the owner.
 pub const BATCHES_ASIDE: usize = 8;
@@ -39,6 +43,8 @@ pub struct Feed<R> {
     sink: mpsc::Sender<Batch<R>>,
     /// Not yet handed over; the last one still grows.
     aside: VecDeque<Batch<R>>,
+    /// Bytes in the last one.
+    growing_bytes: usize,
     /// Next offset to come from the log.
     position: u64,
     /// The library's own position belongs to this feed and not to an earlier one of the partition.
@@ -65,6 +71,7 @@ impl<R> Feed<R> {
             partition,
             sink,
             aside: VecDeque::new(),
+            growing_bytes: 0,
             position: offset,
             proven: false,
         }
@@ -76,11 +83,12 @@ impl<R> Feed<R> {
         offset >= self.position
     }
 
-    /// Takes the record at `offset`.
-    pub fn push(&mut self, offset: u64, record: R) {
+    /// Takes the record at `offset`, which takes so many bytes.
+    pub fn push(&mut self, offset: u64, record: R, bytes: usize) {
         self.proven = true;
         self.position = offset + 1;
         self.growing().records.push(record);
+        self.growing_bytes += bytes;
     }
 
     /// Takes the library's own position, which also passes control records; `None` while it has none.
@@ -119,11 +127,13 @@ impl<R> Feed<R> {
 
     /// The batch that takes the next record, with the position as it is now.
     fn growing(&mut self) -> &mut Batch<R> {
+        let bytes = self.growing_bytes;
         let room = self
             .aside
             .back()
-            .is_some_and(|batch| batch.records.len() < BATCH);
+            .is_some_and(|batch| batch.records.len() < BATCH && bytes < BATCH_BYTES);
         if !room {
+            self.growing_bytes = 0;
             self.aside.push_back(Batch {
                 generation: self.generation,
                 partition: self.partition,
@@ -154,7 +164,7 @@ mod tests {
     fn batches_hold_250_records_and_end_at_their_own_position() {
         let (mut feed, mut out) = feed(8);
         for offset in 100..360 {
-            feed.push(offset, offset);
+            feed.push(offset, offset, 1);
         }
         feed.at(Some(361));
         assert_eq!(feed.flush(), Flushed::All);
@@ -170,7 +180,7 @@ mod tests {
         let (mut feed, mut out) = feed(1);
         let records = (BATCH * (BATCHES_ASIDE + 1)) as u64;
         for offset in 100..100 + records {
-            feed.push(offset, offset);
+            feed.push(offset, offset, 1);
         }
         assert_eq!(feed.flush(), Flushed::Full);
         assert!(feed.is_overfull());
@@ -181,6 +191,26 @@ mod tests {
         }
         assert!(read.into_iter().eq(100..100 + records));
         assert_eq!(feed.flush(), Flushed::All);
+    }
+
+    #[test]
+    fn large_records_fill_batches_and_the_room_aside_by_their_bytes() {
+        let (mut feed, mut out) = feed(1);
+        let half = BATCH_BYTES / 2;
+        for offset in 100..103 {
+            feed.push(offset, offset, half);
+        }
+        assert_eq!(feed.flush(), Flushed::Full);
+        let first = out.try_recv().unwrap();
+        assert_eq!((first.records, first.position), (vec![100, 101], 102));
+        assert_eq!(feed.flush(), Flushed::All);
+        // The channel is full again; from here on all is kept aside, two records a batch.
+        for offset in 103..103 + 2 * BATCHES_ASIDE as u64 - 1 {
+            assert!(!feed.is_overfull());
+            feed.push(offset, offset, half);
+            feed.flush();
+        }
+        assert!(feed.is_overfull());
     }
 
     #[test]

@@ -44,6 +44,16 @@ pub struct Original {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
+impl Original {
+    /// What it takes in memory, nearly.
+    pub fn bytes(&self) -> usize {
+        let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + of(value)).sum();
+        of(&self.key) + of(&self.value) + headers
+    }
+}
+
 /// The ends of one log partition, as a `read_uncommitted` handle sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {

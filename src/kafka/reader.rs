@@ -28,6 +28,10 @@ const WAIT: Duration = Duration::from_millis(5);
 /// Records taken from the library before what was read is handed over.
 const TURN: usize = 1_000;
 
+/// Bytes taken from the library before what was read is handed over, and partitions whose owners do
+/// not keep up are paused.
+const TURN_BYTES: usize = 4 << 20;
+
 /// Turns with nothing but events after which the positions are looked at all the same: looking costs
 /// a walk over all assigned partitions, and events are rarely followed by control records.
 const POSITIONS_EVERY: u32 = 16;
@@ -160,11 +164,18 @@ impl Reader {
         self.obey(consumer)?;
         let mut wait = WAIT;
         let mut taken = Taken::Nothing;
+        let mut bytes = 0;
         for _ in 0..TURN {
             match consumer.poll(wait) {
-                Some(Ok(record)) => taken = taken.max(self.take(&record)),
+                Some(Ok(record)) => {
+                    taken = taken.max(self.take(&record));
+                    bytes += size(&record);
+                }
                 Some(Err(error)) => hear(error)?,
                 None => break,
+            }
+            if bytes >= TURN_BYTES {
+                break;
             }
             wait = Duration::ZERO;
         }
@@ -220,12 +231,15 @@ impl Reader {
                     window: self.window,
                     configured: &*self.configured,
                 };
-                feed.push(offset, decoding.event(record));
+                let event = decoding.event(record);
+                let original = event.original.as_ref();
+                let bytes = original.map_or(0, |original| original.bytes());
+                feed.push(offset, event, bytes);
             }
             Taken::Events
         } else {
             if let Some(feed) = self.results.expecting(partition, offset) {
-                feed.push(offset, ResultRecord::read(record));
+                feed.push(offset, ResultRecord::read(record), size(record));
             }
             Taken::Results
         }
@@ -248,6 +262,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// What a record takes, but for its headers.
+fn size(record: &BorrowedMessage<'_>) -> usize {
+    record.payload_len() + record.key_len()
 }
 
 /// Most errors are the library's own worries (a broker gone, a leader moved): it logs and repairs

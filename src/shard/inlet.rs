@@ -106,7 +106,7 @@ impl<S: Store> Inlet<S> {
         });
         let mut asked = Box::pin(self.ends_later());
         loop {
-            let full = self.letters.waits();
+            let full = self.letters.is_full();
             tokio::select! {
                 biased;
                 delivered = self.letters.delivered() => self.acknowledged(delivered)?,

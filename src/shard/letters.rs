@@ -16,6 +16,9 @@ use crate::kafka::producer::{Delivered, ProduceError, Producer, Ticket};
 /// Letters and forwards of one partition under way at a time.
 const UNDER_WAY: usize = 512;
 
+/// Bytes of originals on their way out, beyond which an inlet takes no more.
+const FULL_BYTES: usize = 16 << 20;
+
 /// The longest key, and the original headers in all, that a record keeps that was too large, in bytes.
 const SHED_TO: usize = 4_096;
 
@@ -53,6 +56,13 @@ impl Letter {
         match self {
             Self::Dead(letter) => letter.offset,
             Self::Forward { offset, .. } => *offset,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Dead(letter) => letter.original.bytes(),
+            Self::Forward { original, .. } => original.bytes(),
         }
     }
 
@@ -143,6 +153,8 @@ pub(super) struct Letters {
     waiting: VecDeque<Letter>,
     /// Sent and not acknowledged, by offset.
     under_way: BTreeMap<u64, Letter>,
+    /// Of the originals of both.
+    bytes: usize,
     answers: mpsc::Sender<Delivered>,
     delivered: mpsc::Receiver<Delivered>,
 }
@@ -156,6 +168,7 @@ impl Letters {
             generation: 0,
             waiting: VecDeque::new(),
             under_way: BTreeMap::new(),
+            bytes: 0,
             answers,
             delivered,
         }
@@ -167,10 +180,12 @@ impl Letters {
             self.generation = generation;
             self.waiting.clear();
             self.under_way.clear();
+            self.bytes = 0;
         }
     }
 
     pub fn push(&mut self, letter: Letter) {
+        self.bytes += letter.bytes();
         self.waiting.push_back(letter);
     }
 
@@ -194,7 +209,10 @@ impl Letters {
                     self.waiting.push_front(letter);
                     return Ok(());
                 }
-                Err(ProduceError::TooLarge) => self.lighten(letter)?,
+                Err(ProduceError::TooLarge) => {
+                    self.bytes -= letter.bytes();
+                    self.lighten(letter)?;
+                }
                 Err(error) => {
                     self.waiting.push_front(letter);
                     return Err(error);
@@ -208,6 +226,7 @@ impl Letters {
     pub fn settle(&mut self, delivered: Delivered) -> Fate {
         let Delivered { ticket, outcome } = delivered;
         let letter = self.under_way.remove(&ticket.offset);
+        self.bytes -= letter.as_ref().map_or(0, Letter::bytes);
         match (outcome, letter) {
             (Ok(()), letter) => {
                 Fate::Acknowledged(ticket.offset, letter.and_then(|letter| letter.reason()))
@@ -222,8 +241,9 @@ impl Letters {
 
     fn lighten(&mut self, letter: Letter) -> Result<(), ProduceError> {
         let lighter = letter.lightened(self.partition);
-        self.waiting
-            .push_front(lighter.ok_or(ProduceError::TooLarge)?);
+        let lighter = lighter.ok_or(ProduceError::TooLarge)?;
+        self.bytes += lighter.bytes();
+        self.waiting.push_front(lighter);
         Ok(())
     }
 
@@ -232,9 +252,9 @@ impl Letters {
         self.waiting.front().map_or(0, Letter::offset)
     }
 
-    /// Whether something waits for room.
-    pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether no more should be pushed for now.
+    pub fn is_full(&self) -> bool {
+        !self.waiting.is_empty() || self.bytes >= FULL_BYTES
     }
 
     /// The next delivery of this generation. Cancelling loses nothing.

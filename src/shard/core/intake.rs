@@ -11,7 +11,7 @@ use crate::domain::event::{Body, Event, Reason, Refusal, TerminalEvent};
 use crate::domain::order::{Millis, OrderId, OrderKey, TypeId};
 use crate::domain::result::{OrderResult, Outcome};
 use crate::kafka::EventRecord;
-use crate::metrics::label::{EventOutcome, RecoveryCause as Cause};
+use crate::metrics::label::{EventOutcome, PauseReason, RecoveryCause as Cause};
 use crate::store::script::Found;
 
 /// Events read but not folded, beyond which no more are read.
@@ -19,6 +19,10 @@ pub(super) const BACKLOG: usize = 2_000;
 
 /// Dead letters and forwards under way, beyond which no more are read.
 pub(super) const LETTERS: usize = 2_000;
+
+/// Bytes of originals that are kept for events without effect (letters and forwards under way, terminal
+/// events before their look-up and in the gate), beyond which no more are read.
+pub(super) const ORIGINALS_BYTES: usize = 16 << 20;
 
 /// A pending or requeue event, to be folded.
 #[derive(Clone, Debug)]
@@ -62,8 +66,16 @@ impl Intake {
             && terminal.all(|offset| offset >= end)
     }
 
-    pub fn backlog(&self) -> usize {
-        self.unfolded.len() + self.terminal.len()
+    /// Why no more may be read for now.
+    pub fn full(&self) -> Option<PauseReason> {
+        let large = self.offsets.bytes() >= ORIGINALS_BYTES;
+        if self.unfolded.len() + self.terminal.len() >= BACKLOG {
+            Some(PauseReason::Backlog)
+        } else if self.letters.len() >= LETTERS || (large && !self.letters.is_empty()) {
+            Some(PauseReason::Unacknowledged)
+        } else {
+            large.then_some(PauseReason::Backlog)
+        }
     }
 }
 
@@ -75,7 +87,9 @@ impl Core {
             if record.offset < own.intake.offsets.position() {
                 continue;
             }
-            own.intake.offsets.read(record.offset, record.appended);
+            let bytes = record.original.as_ref().map_or(0, |it| it.bytes());
+            let (offset, appended) = (record.offset, record.appended);
+            own.intake.offsets.read(offset, appended, bytes);
             self.judge(record, out);
         }
         if let Some(own) = &mut self.own {
@@ -372,4 +386,23 @@ fn resolution(
 /// The unix second of a time.
 pub(super) fn second(at: Millis) -> u32 {
     (at / 1000) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_large_originals_pause_intake_as_many_small_ones_do() {
+        let mut intake = Intake::starting_at(0);
+        intake.offsets.read(0, 1, ORIGINALS_BYTES - 1);
+        assert_eq!(intake.full(), None);
+        intake.offsets.read(1, 1, 1);
+        assert_eq!(intake.full(), Some(PauseReason::Backlog));
+        intake.letters.insert(1, None);
+        assert_eq!(intake.full(), Some(PauseReason::Unacknowledged));
+        intake.letters.remove(&1);
+        intake.offsets.release(1);
+        assert_eq!(intake.full(), None);
+    }
 }

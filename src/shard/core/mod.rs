@@ -233,12 +233,8 @@ impl Core {
             Some(PauseReason::GateFull)
         } else if own.outbox.store_full {
             Some(PauseReason::StoreFull)
-        } else if own.intake.backlog() >= intake::BACKLOG {
-            Some(PauseReason::Backlog)
-        } else if own.intake.letters.len() >= intake::LETTERS {
-            Some(PauseReason::Unacknowledged)
         } else {
-            None
+            own.intake.full()
         }
     }
 

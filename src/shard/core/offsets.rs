@@ -8,10 +8,18 @@ use crate::domain::order::Millis;
 /// Unfolded, waiting, in the gate, or a dead letter or forward not acknowledged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offsets {
-    held: BTreeMap<u64, Millis>,
+    held: BTreeMap<u64, Held>,
+    /// Of all that are held.
+    bytes: usize,
     position: u64,
     /// Append time of the newest event read.
     newest: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    appended: Millis,
+    bytes: usize,
 }
 
 impl Offsets {
@@ -22,9 +30,11 @@ impl Offsets {
         }
     }
 
-    /// An event was read: it is held until [`Offsets::release`].
-    pub fn read(&mut self, offset: u64, appended: Millis) {
-        self.held.insert(offset, appended);
+    /// An event was read: it is held until [`Offsets::release`], and with it `bytes` of its original.
+    pub fn read(&mut self, offset: u64, appended: Millis, bytes: usize) {
+        self.release(offset);
+        self.held.insert(offset, Held { appended, bytes });
+        self.bytes += bytes;
         self.position = self.position.max(offset + 1);
         self.newest = Some(appended);
     }
@@ -35,7 +45,14 @@ impl Offsets {
     }
 
     pub fn release(&mut self, offset: u64) {
-        self.held.remove(&offset);
+        if let Some(held) = self.held.remove(&offset) {
+            self.bytes -= held.bytes;
+        }
+    }
+
+    /// What the originals of all events that are held take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn position(&self) -> u64 {
@@ -57,12 +74,12 @@ impl Offsets {
 
     /// Append time of the event at `E`; `None`: everything read has had its effect.
     pub fn oldest(&self) -> Option<Millis> {
-        self.held.values().next().copied()
+        self.held.values().next().map(|held| held.appended)
     }
 
     /// Append time of the event at `E`; behind the end, of the newest event read.
     pub fn intake_clock(&self) -> Option<Millis> {
-        self.held.values().next().copied().or(self.newest)
+        self.oldest().or(self.newest)
     }
 }
 
@@ -75,13 +92,16 @@ mod tests {
         let mut offsets = Offsets::starting_at(10);
         assert_eq!(offsets.e(&[]), 10);
         for offset in 10..14 {
-            offsets.read(offset, offset * 1000);
+            offsets.read(offset, offset * 1000, 7);
         }
         assert_eq!(offsets.e(&[]), 10);
         assert_eq!(offsets.e(&[10, 11]), 12);
         assert_eq!(offsets.e(&[10, 12]), 11);
         assert_eq!(offsets.e(&[10, 11, 12, 13]), 14);
+        assert_eq!(offsets.bytes(), 28);
         offsets.release(10);
+        offsets.release(10);
+        assert_eq!(offsets.bytes(), 21);
         assert_eq!(offsets.e(&[12]), 11);
         assert_eq!(offsets.intake_clock(), Some(11_000));
         offsets.passed(20);
