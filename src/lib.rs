@@ -13,3 +13,4 @@ pub mod metrics;
 pub mod shard;
 pub mod store;
 pub mod telemetry;
+pub mod verify;

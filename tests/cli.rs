@@ -77,6 +77,7 @@ fn help_names_every_verb_the_examples_and_the_exit_codes() {
         "Brings every in-progress order to a settled state.",
         "  plan ",
         "  config ",
+        "  verify ",
         "--config <FILE>",
         "settled plan transfer --rate 500",
         "SETTLED_<SECTION>__<FIELD>",

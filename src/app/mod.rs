@@ -6,6 +6,7 @@ pub mod dev;
 mod http;
 mod probe;
 mod shards;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -34,6 +34,23 @@ pub struct PlanArgs {
     pub rate: u32,
 }
 
+/// Compares both logs and the view of a running system, order by order: every accepted order is
+/// settled, exhausted or pending, once, and nothing else is there.
+///
+/// It reads both topics from their beginning to the ends that they have now, and Redis, one shard
+/// after the other; it writes nothing and joins no group. What differs is looked at twice more before
+/// it is told, so that work in flight is no difference; what retention has taken is none either. A
+/// difference is exit code 1. It takes 65 to 130 MB per million orders of the largest shard.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// Prints one JSON document instead of lines
+    #[arg(long)]
+    pub json: bool,
+    /// How long ago a pending order may have been due
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = read_duration)]
+    pub slack: Duration,
+}
+
 /// `settled topics create`.
 #[derive(clap::Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicsCommand {
@@ -112,6 +129,7 @@ mod tests {
     fn the_arguments_of_every_verb_are_well_formed() {
         DevArgs::augment_args(Command::new("dev")).debug_assert();
         PlanArgs::augment_args(Command::new("plan")).debug_assert();
+        VerifyArgs::augment_args(Command::new("verify")).debug_assert();
         TopicsCommand::augment_subcommands(Command::new("topics")).debug_assert();
         Common::augment_args(Command::new("settled")).debug_assert();
     }

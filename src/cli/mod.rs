@@ -6,6 +6,7 @@ mod dev;
 mod failure;
 mod figures;
 mod plan;
+mod verify;
 mod work;
 
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use args::{Common, DevArgs, PlanArgs, TopicsCommand};
+pub use args::{Common, DevArgs, PlanArgs, TopicsCommand, VerifyArgs};
 pub use failure::Failure;
 
 use crate::config::{CONFIG, Config, Environment, LOG, LOG_FORMAT};
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   settled dev --for 30s                     everything in one process, nothing to install
   settled plan transfer --rate 500          when orders of a type are asked about, and what it costs
   settled config --config /etc/settled.toml what is in effect, secrets redacted
+  settled verify                            whether every accepted order is settled, exhausted or pending
 
 Configuration: defaults, then the file, then variables SETTLED_<SECTION>__<FIELD>.
 settled.example.toml holds every option.
@@ -73,6 +75,8 @@ enum Command {
     Run,
     /// Checks configuration, topics and Redis, one line each
     Check,
+    /// Compares both logs and the view of a running system, order by order
+    Verify(VerifyArgs),
     /// Makes the topics
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -107,6 +111,7 @@ fn carry_out(cli: &Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Config => print(&load(&cli.common, environment)?.to_toml()),
         Command::Run => work::run(&load(&cli.common, environment)?),
         Command::Check => work::check(&load(&cli.common, environment)?),
+        Command::Verify(args) => verify::verify(&load(&cli.common, environment)?, args),
         Command::Topics(TopicsCommand::Create) => {
             work::create_topics(&load(&cli.common, environment)?)
         }

@@ -256,6 +256,14 @@ impl Settings {
         config
     }
 
+    /// For a verification: reads as the reader does and asks for the group's positions, but never
+    /// subscribes and commits nothing.
+    pub fn onlooker(&self) -> ClientConfig {
+        let mut config = self.reader();
+        config.set("group.id", self.group());
+        config
+    }
+
     /// For the end-asker, which also commits the floor: sees open transactions.
     pub fn asker(&self) -> ClientConfig {
         let mut config = self.consumer();

@@ -47,6 +47,26 @@ impl Site {
             .unwrap();
     }
 
+    /// Removes the record of one order, whose number does not end in digits: only then it stands in
+    /// its field as it is.
+    pub fn take_from_the_view(&self, number: &str) {
+        let mut redis = self.redis();
+        let mut removed = 0;
+        for key in self.key_names().iter().filter(|key| kind(key) == "o") {
+            let fields: Vec<Vec<u8>> = redis::cmd("HKEYS").arg(key).query(&mut redis).unwrap();
+            for field in fields {
+                if field.get(1..) == Some(number.as_bytes()) {
+                    let removing = redis::cmd("HDEL")
+                        .arg(key)
+                        .arg(field)
+                        .query::<u32>(&mut redis);
+                    removed += removing.unwrap();
+                }
+            }
+        }
+        assert_eq!(removed, 1, "{number} is in the view");
+    }
+
     fn key_names(&self) -> Vec<String> {
         redis::cmd("KEYS")
             .arg("*")

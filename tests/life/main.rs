@@ -30,4 +30,5 @@ mod java_reader;
 mod refusals;
 mod terminal_events;
 mod too_large;
+mod verify;
 mod whole_life;

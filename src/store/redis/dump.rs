@@ -7,13 +7,53 @@ use redis::Pipeline;
 
 use super::errors::unreadable;
 use super::{RedisStore, reply};
-use crate::domain::order::{Mark, RECORD_HASHES, TypeId};
+use crate::domain::order::{Mark, OrderKey, RECORD_HASHES, TypeId};
+use crate::domain::record::Record;
 use crate::domain::status::Status;
 use crate::store::key::{Key, LAYOUT, MARK_HASHES};
-use crate::store::{Dump, StoreError, field};
+use crate::store::script::Meta;
+use crate::store::{Dump, Store, StoreError, field};
 
 /// Keys read in one round trip.
 const PAGE: usize = 128;
+
+const MADE_ANEW: &str = "the view was made anew while it was read";
+
+/// Shows every record of a view to `take`, some of them as they were a moment later than others, and
+/// gives the meta as it was before the first; `None`: there is no view.
+pub(super) async fn records(
+    store: &RedisStore,
+    shard: u16,
+    mut take: impl FnMut(&Meta, OrderKey, &Record),
+) -> Result<Option<Meta>, StoreError> {
+    let Some(before) = store.meta(shard).await? else {
+        return Ok(None);
+    };
+    // Types come in while it is read; positions stay those of the beginning.
+    let reader = Reader { store, shard };
+    let keys: Vec<_> = (0..RECORD_HASHES).map(Key::Records).collect();
+    for page in keys.chunks(PAGE) {
+        let fields = reader.all_fields(page).await?;
+        let after = store.meta(shard).await?;
+        let now = after
+            .filter(|after| after.mark_key == before.mark_key)
+            .ok_or_else(|| StoreError::Unavailable(MADE_ANEW.to_owned()))?;
+        for (name, packed) in fields {
+            let record = reply::record(&packed)?;
+            let id = field::read(&name).ok_or_else(|| unreadable("a field that is none"))?;
+            let mut types = now.types.iter();
+            let (_, order_type, _) = types
+                .find(|(type_id, _, _)| *type_id == id.type_id)
+                .ok_or_else(|| unreadable("a record of an unknown type"))?;
+            let key = OrderKey {
+                order_type: order_type.clone(),
+                req_no: id.req_no,
+            };
+            take(&before, key, &record);
+        }
+    }
+    Ok(Some(before))
+}
 
 /// Reads the whole view of a shard.
 pub(super) async fn dump(store: &RedisStore, shard: u16) -> Result<Dump, StoreError> {

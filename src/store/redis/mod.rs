@@ -15,6 +15,7 @@ use super::script::{Found, Meta, Reply, Script, Survey};
 use super::{Acquire, Acquired, Dump, Slots, Store, StoreError, field, limits};
 use crate::config::Secret;
 use crate::domain::order::{OrderId, OrderKey, RECORD_HASHES, TypeName};
+use crate::domain::record::Record;
 use connection::Connections;
 
 /// The view of all shards in one Redis or Redis Cluster. Cancelling an operation leaves the fate of
@@ -76,6 +77,19 @@ impl RedisStore {
             maxmemory_policy: all("maxmemory_policy").join(", "),
             maxmemory: limits.filter_map(|n| n.parse().ok()).max().unwrap_or(0),
         })
+    }
+
+    /// Shows every record of a shard's view to `take`, page by page and not at one moment, each with
+    /// the meta as it was before the first. `None`: there is no view.
+    ///
+    /// # Errors
+    /// As [`Store::meta`]; [`StoreError::Unavailable`] when the view was made anew meanwhile.
+    pub async fn records(
+        &self,
+        shard: u16,
+        take: impl FnMut(&Meta, OrderKey, &Record),
+    ) -> Result<Option<Meta>, StoreError> {
+        dump::records(self, shard, take).await
     }
 
     fn key(&self, key: Key, shard: u16) -> String {
