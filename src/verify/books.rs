@@ -139,7 +139,7 @@ impl Books {
         } else {
             record.due
         };
-        let overdue = until + self.terms.slack < self.view.now
+        let overdue = until.saturating_add(self.terms.slack) < self.view.now
             && self.terms.configured.contains(&key.order_type);
         if let Some(order) = self.order(key) {
             order.viewed(record, overdue);
