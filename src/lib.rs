@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod domain;
+pub mod fault;
 pub mod inquiry;
 pub mod kafka;
 pub mod metrics;

@@ -23,6 +23,7 @@ use crate::domain::event::{Author, Body, Event, TerminalEvent};
 use crate::domain::order::{Millis, OrderKey, ReqNo, TypeName};
 use crate::domain::record::Record;
 use crate::domain::result::OrderResult;
+use crate::fault;
 use crate::kafka::At;
 use crate::store::script::Found;
 
@@ -202,13 +203,16 @@ impl Orders {
         let recorded = match terminal_event(&key, &said.answer, at) {
             None => Recorded::NotTerminal,
             Some(_) if !known => Recorded::NotKnown,
-            Some(value) => match self.append(key, value, traceparent).await {
-                Ok(_) => Recorded::Appended,
-                Err(error) => {
-                    tracing::warn!(%error, "a terminal answer was not recorded");
-                    Recorded::NotAcknowledged
+            Some(value) => {
+                fault::shortly("api-answered-event-not-acknowledged");
+                match self.append(key, value, traceparent).await {
+                    Ok(_) => Recorded::Appended,
+                    Err(error) => {
+                        tracing::warn!(%error, "a terminal answer was not recorded");
+                        Recorded::NotAcknowledged
+                    }
                 }
-            },
+            }
         };
         Told {
             said: Arc::new(said),

@@ -109,7 +109,11 @@ fn carry_out(cli: &Cli, environment: &Environment) -> Result<(), Failure> {
     match &cli.command {
         Command::Plan(args) => print(&plan::plan(&load(&cli.common, environment)?, args)?),
         Command::Config => print(&load(&cli.common, environment)?.to_toml()),
-        Command::Run => work::run(&load(&cli.common, environment)?),
+        Command::Run => {
+            #[cfg(feature = "fault-points")]
+            arm(environment)?;
+            work::run(&load(&cli.common, environment)?)
+        }
         Command::Check => work::check(&load(&cli.common, environment)?),
         Command::Verify(args) => verify::verify(&load(&cli.common, environment)?, args),
         Command::Topics(TopicsCommand::Create) => {
@@ -138,6 +142,16 @@ fn start_telemetry(
         (None, None) => LogFormat::default(),
     };
     telemetry::start(format, filter).map_err(|error| Failure::Usage(format!("{said_by}: {error}")))
+}
+
+/// Arms the fault point that the environment names.
+#[cfg(feature = "fault-points")]
+fn arm(environment: &Environment) -> Result<(), Failure> {
+    use crate::config::FAULT;
+    let fault = environment.value(FAULT);
+    fault
+        .map_or(Ok(()), crate::fault::arm)
+        .map_err(|error| Failure::Usage(format!("{FAULT}: {error}")))
 }
 
 /// The configuration that `--config`, the environment and the working directory name.

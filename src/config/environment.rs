@@ -14,6 +14,19 @@ pub const LOG: &str = "SETTLED_LOG";
 /// `text` or `json`; `--log-format` goes before it.
 pub const LOG_FORMAT: &str = "SETTLED_LOG_FORMAT";
 
+/// Which fault point ends or stops this worker; only a build with fault points knows it.
+#[cfg(feature = "fault-points")]
+pub const FAULT: &str = "SETTLED_FAULT";
+
+/// The variables that are no fields.
+const NO_FIELDS: &[&str] = &[
+    CONFIG,
+    LOG,
+    LOG_FORMAT,
+    #[cfg(feature = "fault-points")]
+    FAULT,
+];
+
 /// Variables with this prefix tell the project's tests which servers to use; a `settled` that they
 /// start inherits them.
 const OF_TESTS: &str = "SETTLED_TEST_";
@@ -44,7 +57,7 @@ impl Environment {
         self.values
             .range(PREFIX.to_owned()..)
             .take_while(|(name, _)| name.starts_with(PREFIX))
-            .filter(|(name, _)| ![CONFIG, LOG, LOG_FORMAT].contains(&name.as_str()))
+            .filter(|(name, _)| !NO_FIELDS.contains(&name.as_str()))
             .filter(|(name, _)| !is_service_link(name) && !name.starts_with(OF_TESTS))
             .map(|(name, value)| (name.as_str(), value.to_str()))
     }
@@ -91,5 +104,12 @@ mod tests {
         let fields: Vec<_> = environment.fields().collect();
         assert_eq!(fields, [("SETTLED_SHARDS", Some("4"))]);
         assert_eq!(environment.value("SETTLED_CONFIG"), Some("a.toml"));
+    }
+
+    #[test]
+    fn only_a_build_with_fault_points_takes_a_fault_for_no_field() {
+        let environment: Environment = [("SETTLED_FAULT", "asked:kill")].into_iter().collect();
+        let refused = usize::from(!cfg!(feature = "fault-points"));
+        assert_eq!(environment.fields().count(), refused);
     }
 }

@@ -26,6 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use embedded::Embedded;
+#[cfg(feature = "fault-points")]
+pub use environment::FAULT;
 pub use environment::{CONFIG, Environment, LOG, LOG_FORMAT};
 pub use kafka::{GroupProtocol, Kafka};
 pub use listen::{Admin, Api};

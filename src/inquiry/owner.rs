@@ -10,6 +10,7 @@ use super::template::Template;
 use crate::clock::Clock;
 use crate::domain::answer::{Answer, CouldNotAsk, judge};
 use crate::domain::order::{ReqNo, TypeName};
+use crate::fault;
 
 /// The owner of one order type.
 #[derive(Debug)]
@@ -46,10 +47,12 @@ impl Owner {
         };
         let req_no: ReqNo = *subject.req_no;
         let deadline = Duration::from_millis(subject.deadline_ms);
+        fault::shortly("asked");
         let outcome = self.http.send(request, deadline).await;
         let answer = judge(&outcome.reply(), &req_no, self.not_found_is_unknown);
         let end_us = self.clock.monotonic_us();
         self.note(&answer, end_us / 1000);
+        fault::point("answered-not-handed-on");
         let took = Duration::from_micros(end_us - start_us);
         job.answer(answer, outcome.body(), Some(now), took);
     }

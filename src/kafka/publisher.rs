@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use super::Publication;
 use super::pool::{NotRun, Pool};
 use super::settings::Settings;
+use crate::fault;
 
 /// Opening waits for a transaction of the former owner to be aborted: 1.06 s at worst when measured.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -182,6 +183,8 @@ impl Publisher {
         if !(self.standing)() {
             return Err(PublishError::Revoked);
         }
+        fault::point("produced");
+        fault::shortly("commit-sent");
         producer
             .commit_transaction(COMMIT_TIMEOUT)
             .map_err(PublishError::Commit)

@@ -23,6 +23,7 @@ use super::letters::{Fate, Letters};
 use super::report::{Reporter, gauges};
 use super::{Ownership, Ports};
 use crate::domain::order::Millis;
+use crate::fault;
 use crate::inquiry::{Answered, Ticket};
 use crate::kafka::feed::Batch;
 use crate::kafka::producer::Delivered;
@@ -125,6 +126,7 @@ impl<S: Store> Shard<S> {
                 }
                 Some(delivered) = self.letters.delivered() => self.delivered(delivered),
                 Some(batch) = receive(&mut self.events), if self.core.wants_events() => {
+                    fault::point("polled");
                     self.step(batch.generation, Input::Events(batch.records, batch.position));
                 }
                 () = tokio::time::sleep(wake) => {}
@@ -196,7 +198,12 @@ impl<S: Store> Shard<S> {
                 return self.step(generation, input);
             }
             Done::Opened(publisher) => (publisher, Input::Fenced),
-            Done::Published(publisher) => (publisher, Input::Published),
+            Done::Published(publisher) => {
+                if publisher.is_ok() {
+                    fault::point("committed-not-read-back");
+                }
+                (publisher, Input::Published)
+            }
         };
         let outcome = publisher.map(|publisher| {
             if generation == self.core.generation() {

@@ -8,13 +8,15 @@ use tokio::sync::mpsc;
 use super::{Done, Shard};
 use crate::domain::order::MarkKey;
 use crate::domain::result::OrderResult;
+use crate::fault;
 use crate::inquiry::{Asker, Question, Ticket};
 use crate::kafka::reader::{Sink, Start};
 use crate::kafka::{Log, Publication};
+use crate::shard::core::Phase;
 use crate::shard::core::input::{Ask, Command, Input, LogEnds};
 use crate::shard::floor;
 use crate::shard::letters::Letter;
-use crate::store::script::{Floor, Token};
+use crate::store::script::{Body, Floor, Token};
 use crate::store::{Acquire, Store, StoreError};
 
 /// Batches of 250 events that wait for the shard; the reader pauses the partition beyond.
@@ -48,9 +50,13 @@ impl<S: Store> Shard<S> {
             Command::Release => self.release(),
             Command::Run(script) => {
                 let store = Arc::clone(&self.ports.store);
-                self.beside(
-                    async move { Done::Input(Input::Replied(store.run(shard, &script).await)) },
-                );
+                let (before, after) = fault_points(&script.body, self.core.phase());
+                self.beside(async move {
+                    fault::point(before);
+                    let replied = store.run(shard, &script).await;
+                    fault::point(after);
+                    Done::Input(Input::Replied(replied))
+                });
             }
             Command::ReadMeta => {
                 let store = Arc::clone(&self.ports.store);
@@ -93,6 +99,7 @@ impl<S: Store> Shard<S> {
     }
 
     fn ask(&self, ask: Ask) {
+        fault::point("claimed");
         let generation = self.core.generation();
         self.ports.engine.ask(Question {
             key: ask.key,
@@ -126,7 +133,7 @@ impl<S: Store> Shard<S> {
             Arc::clone(&self.ports.store),
         );
         self.beside(async move {
-            Done::Input(Input::Acquired(match draw() {
+            let acquired = match draw() {
                 Ok((token, mark_key)) => {
                     store
                         .acquire(Acquire {
@@ -139,7 +146,9 @@ impl<S: Store> Shard<S> {
                         .await
                 }
                 Err(error) => Err(StoreError::Unavailable(format!("no random token: {error}"))),
-            }))
+            };
+            fault::point("recovery-acquired");
+            Done::Input(Input::Acquired(acquired))
         });
     }
 
@@ -151,6 +160,9 @@ impl<S: Store> Shard<S> {
             let opened = publishers
                 .open(shard, Arc::new(move || standing.stands()))
                 .await;
+            if opened.is_ok() {
+                fault::point("recovery-fenced");
+            }
             Done::Opened(opened.map_err(|error| error.to_string()))
         });
     }
@@ -207,6 +219,17 @@ impl<S: Store> Shard<S> {
                     .map_err(|error| error.to_string()),
             )
         });
+    }
+}
+
+/// The fault points before a script is sent, and between its effect and its reply.
+fn fault_points(script: &Body, phase: Phase) -> (&'static str, &'static str) {
+    match (script, phase) {
+        (Body::Settle(_), Phase::FoldingResults(_)) => ("", "recovery-results"),
+        (Body::Settle(_), _) => ("read-back-not-settled", ""),
+        (Body::Fold(_), Phase::FoldingEvents(_)) => ("", "recovery-events"),
+        (Body::Fold(_), _) => ("", "folded-reply-not-read"),
+        _ => ("", ""),
     }
 }
 
