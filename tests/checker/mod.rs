@@ -37,10 +37,12 @@ pub struct Site {
     pub names: World,
     /// N.
     pub shards: i32,
+    /// After this long without a word from a worker its shards are others'.
+    pub session_ms: u32,
     /// The schemas.
     pub book: SchemaBook,
     dir: tempfile::TempDir,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 /// One deployment at a time: on two cores they would only time each other out.
@@ -49,6 +51,12 @@ static ALONE: Mutex<()> = Mutex::new(());
 impl Site {
     /// A deployment without topics and without a configuration; `None`: skipped aloud.
     pub fn plan(name: &str, shards: i32) -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::among(name, shards, Some(alone))
+    }
+
+    /// As [`Site::plan`], among others at the same time, when it is not alone.
+    pub fn among(name: &str, shards: i32, alone: Option<MutexGuard<'static, ()>>) -> Option<Self> {
         let broker = support::kafka()?;
         support::redis()?;
         Some(Self {
@@ -56,9 +64,10 @@ impl Site {
             redis: RedisServer::start(&[]).unwrap(),
             names: World::named(name),
             shards,
+            session_ms: 2_000,
             book: SchemaBook::open(),
             dir: tempfile::tempdir().unwrap(),
-            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+            _alone: alone,
         })
     }
 
@@ -85,6 +94,7 @@ impl Site {
             dead_letters,
         } = &self.names;
         let (bootstrap, redis, shards) = (&self.broker.bootstrap, &self.redis.url, self.shards);
+        let session = self.session_ms;
         let text = format!(
             r#"
 app = "{app}"
@@ -94,7 +104,7 @@ bootstrap = "{bootstrap}"
 events = "{events}"
 results = "{results}"
 dead_letters = "{dead_letters}"
-properties = {{ "session.timeout.ms" = "2000", "heartbeat.interval.ms" = "300" }}
+properties = {{ "session.timeout.ms" = "{session}", "heartbeat.interval.ms" = "300" }}
 [redis]
 urls = ["{redis}"]
 [api]
@@ -138,6 +148,7 @@ listen = "127.0.0.1:0"
         Worker::start(
             self.config().to_str().unwrap(),
             self.file(&unique("worker")),
+            &[],
         )
         .await
     }

@@ -37,11 +37,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `settled` with `arguments`; its standard output and error go into the file `log`.
-    pub fn start(arguments: &[&str], log: PathBuf) -> Self {
+    /// Starts `settled` with `arguments` and `variables`; its standard output and error go into the
+    /// file `log`.
+    pub fn start(arguments: &[&str], log: PathBuf, variables: &[(&str, &str)]) -> Self {
         let file = File::create(&log).unwrap();
         let child = settled()
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -166,9 +168,9 @@ pub struct Worker {
 
 impl Worker {
     /// Starts a worker and waits until it listens.
-    pub async fn start(config: &str, log: PathBuf) -> Self {
+    pub async fn start(config: &str, log: PathBuf, variables: &[(&str, &str)]) -> Self {
         let arguments = ["run", "--config", config, "--log-format", "json"];
-        let mut process = Process::start(&arguments, log);
+        let mut process = Process::start(&arguments, log, variables);
         let limit = Duration::from_secs(30);
         let (api, admin) = eventually("the worker listens", limit, || {
             process.assert_alive();
@@ -203,7 +205,7 @@ impl Bank {
     pub async fn start(options: &[&str], log: PathBuf) -> Self {
         let mut arguments = vec!["bank", "--listen", "127.0.0.1:0"];
         arguments.extend(options);
-        let mut process = Process::start(&arguments, log);
+        let mut process = Process::start(&arguments, log, &[]);
         let at = eventually("the bank listens", Duration::from_secs(10), || {
             process.assert_alive();
             let log = process.log();

@@ -1,0 +1,124 @@
+//! What business systems publish in a run: orders of four kinds, outcomes that come early, late or
+//! alone, repetitions, some records in a foreign partition. All drawn from the seed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::checker::logs::shard_of;
+use crate::checker::{event, key};
+use crate::random::Random;
+use crate::support::topics::{Raw, produce};
+
+/// Orders are published for so long.
+const SPREAD_MS: u64 = 6_000;
+/// What is due in so many milliseconds is published together.
+const STEP_MS: u64 = 100;
+
+/// A number of orders, asked until the bank ends them.
+const TRANSFERS: usize = 220;
+/// Orders whose schedule ends before the bank ends them.
+const BRIEF: usize = 30;
+/// Orders of which callers hear before their schedule asks often enough.
+const PATIENT: usize = 40;
+/// Orders of which only the outcome is published.
+const OUTCOMES: usize = 10;
+
+/// One event to come.
+struct Event {
+    at_ms: u64,
+    order_type: &'static str,
+    req_no: String,
+    status: &'static str,
+    partition: Option<i32>,
+}
+
+/// All events of a run.
+pub struct Traffic {
+    events: Vec<Event>,
+    shards: i32,
+}
+
+impl Traffic {
+    pub fn draw(seed: u64, shards: i32) -> Self {
+        let mut draws = Random::new(seed ^ 0x7261_6666_6963);
+        let mut events = Vec::new();
+        let kinds = [
+            ("transfer", TRANSFERS),
+            ("brief", BRIEF),
+            ("patient", PATIENT),
+            ("outcome", OUTCOMES),
+        ];
+        for (kind, count) in kinds {
+            for n in 0..count {
+                let at_ms = draws.below(SPREAD_MS);
+                let foreign = draws.once_in(10);
+                let partition =
+                    foreign.then(|| draws.below(u64::from(shards.unsigned_abs())) as i32);
+                let order_type = if kind == "outcome" { "transfer" } else { kind };
+                let of = |at_ms, status| Event {
+                    at_ms,
+                    order_type,
+                    req_no: format!("{kind}{n:04}"),
+                    status,
+                    partition,
+                };
+                let outcome = draws.pick(&["1", "2"]);
+                if kind == "outcome" {
+                    events.push(of(at_ms, outcome));
+                    continue;
+                }
+                events.push(of(at_ms, "3"));
+                if kind == "transfer" && draws.once_in(5) {
+                    // It may come before the first question, or contradict what was published.
+                    events.push(of(at_ms + draws.below(4_000), outcome));
+                }
+                if draws.once_in(8) {
+                    events.push(of(at_ms + draws.below(4_000), "3"));
+                }
+            }
+        }
+        events.sort_by_key(|event| event.at_ms);
+        Self { events, shards }
+    }
+
+    /// The orders, `<type>/<reqNO>`.
+    pub fn orders(&self) -> BTreeSet<String> {
+        let name = |event: &Event| format!("{}/{}", event.order_type, event.req_no);
+        self.events.iter().map(name).collect()
+    }
+
+    /// When each patient order is published, in milliseconds after the beginning.
+    pub fn patient(&self) -> Vec<(String, u64)> {
+        let mut seen = BTreeSet::new();
+        let patient = self
+            .events
+            .iter()
+            .filter(|event| event.order_type == "patient");
+        patient
+            .filter(|event| seen.insert(&event.req_no))
+            .map(|event| (event.req_no.clone(), event.at_ms))
+            .collect()
+    }
+
+    /// Publishes them at their times, and returns when all are acknowledged.
+    pub fn publish(&self, bootstrap: &str, topic: &str) {
+        let began = Instant::now();
+        let mut rest = self.events.iter().peekable();
+        while let Some(first) = rest.peek() {
+            let step_ms = (first.at_ms / STEP_MS + 1) * STEP_MS;
+            let left = Duration::from_millis(step_ms).saturating_sub(began.elapsed());
+            std::thread::sleep(left);
+            let due = std::iter::from_fn(|| rest.next_if(|event| event.at_ms < step_ms));
+            let records: Vec<Raw> = due.map(|event| self.record(event)).collect();
+            produce(bootstrap, topic, records);
+        }
+    }
+
+    fn record(&self, event_: &Event) -> Raw {
+        let event = event(event_.order_type, &event_.req_no, event_.status);
+        let own = shard_of(&key(&event), self.shards);
+        Raw::to(event_.partition.unwrap_or(own), event.to_string())
+    }
+}
