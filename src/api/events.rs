@@ -16,8 +16,8 @@ use super::refusal::Refusal;
 use crate::domain::event::{self, Event, Reason, TRACEPARENT_MAX, decode, is_stale};
 use crate::domain::order::Millis;
 
-/// The largest body in bytes; an event is 2 KiB at most, this leaves room to say so politely.
-const MAX_BODY: usize = 64 * 1024;
+/// The largest body, in bytes.
+const MAX_BODY: usize = event::VALUE_MAX;
 
 /// A body of this size takes milliseconds; who drips it holds a connection for nothing.
 const BODY_WAIT: Duration = Duration::from_secs(10);
@@ -34,8 +34,7 @@ pub(super) async fn publish(
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "not-here",
-            "only status 3 and 4 are taken here; publish 1 and 2 to the topic of order events, \
-             give commands on the admin listener",
+            "only status 3 and 4 are taken here; publish 1, 2 and commands to the topic of order events",
         ));
     }
     fresh(&event, orders.clock.wall(), orders.window)?;

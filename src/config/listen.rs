@@ -15,9 +15,9 @@ pub struct Api {
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where metrics, health and the admin verbs listen.
+    /// Where metrics and health listen.
     pub listen: SocketAddr,
-    /// For the verbs; required when `listen` is not loopback.
+    /// For admin verbs, of which there are none yet; required when `listen` is not loopback.
     pub token: Option<Secret>,
 }
 

@@ -161,7 +161,7 @@ labels! {
         ViewCorrupt = "view_corrupt",
     }
 
-    /// What a human should look at; each alarm is also one log line.
+    /// What a human should look at; each alarm is also one log line, in ten seconds where there are many.
     Alarm {
         /// An order's schedule ended without a terminal answer.
         Exhausted = "exhausted",

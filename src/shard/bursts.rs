@@ -1,4 +1,4 @@
-//! Errors that one fault may bring by the thousand, an order each: a line per kind and window, with
+//! Alarms that one fault may bring by the thousand, an order each: a line per kind and window, with
 //! their number and one example. The report adds to it and writes the lines; alarms are counted there
 //! one by one all the same.
 
@@ -16,11 +16,31 @@ pub(super) enum Kind {
     Conflict,
     /// A record of `order-results` is none of ours.
     ForeignResult,
+    /// An owner's answer was outside the contract.
+    Violation,
+    /// A question cannot be asked as it is configured, or its owner refuses it.
+    QueryConfiguration,
+    /// An event's type is not configured.
+    UnknownType,
+    /// A schedule ended without a terminal answer.
+    Exhausted,
+}
+
+impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Contradiction,
+        Self::Conflict,
+        Self::ForeignResult,
+        Self::Violation,
+        Self::QueryConfiguration,
+        Self::UnknownType,
+        Self::Exhausted,
+    ];
 }
 
 /// What was not told yet.
 #[derive(Debug)]
-pub(super) struct Bursts([Burst; 3]);
+pub(super) struct Bursts([Burst; Kind::ALL.len()]);
 
 #[derive(Debug)]
 struct Burst {
@@ -42,8 +62,7 @@ pub(super) struct Line {
 
 impl Default for Bursts {
     fn default() -> Self {
-        let kinds = [Kind::Contradiction, Kind::Conflict, Kind::ForeignResult];
-        Self(kinds.map(|kind| Burst {
+        Self(Kind::ALL.map(|kind| Burst {
             kind,
             count: 0,
             example: String::new(),
@@ -105,12 +124,12 @@ mod tests {
     #[test]
     fn one_kind_does_not_silence_another_and_the_end_tells_the_rest() {
         let mut bursts = Bursts::default();
-        for kind in [Kind::Contradiction, Kind::Conflict, Kind::ForeignResult] {
+        for kind in Kind::ALL {
             bursts.add(kind, &1);
             assert_eq!(lines(&mut bursts, 1), [(kind, 1, "1".to_owned())]);
             bursts.add(kind, &2);
         }
         assert_eq!(lines(&mut bursts, 2), []);
-        assert_eq!(lines(&mut bursts, Millis::MAX).len(), 3);
+        assert_eq!(lines(&mut bursts, Millis::MAX).len(), Kind::ALL.len());
     }
 }

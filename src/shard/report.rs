@@ -6,6 +6,7 @@ use super::bursts::{Bursts, Kind};
 use super::core::input::{Alarm, Note};
 use super::core::plan::Plan;
 use crate::domain::order::{Millis, TypeId, TypeName};
+use crate::kafka::Ends;
 use crate::metrics::label::{Alarm as AlarmKind, Label, StallReason};
 use crate::metrics::{Metrics, ShardMetrics, TypeGauges, ViewGauges};
 use crate::store::script::Survey;
@@ -93,8 +94,44 @@ impl Reporter<'_> {
                     offset = example,
                     "a record of order-results is none of ours"
                 ),
+                Kind::Violation => tracing::warn!(
+                    shard,
+                    count,
+                    order.number = example,
+                    "an answer was outside the contract and counts as unknown"
+                ),
+                Kind::QueryConfiguration => tracing::warn!(
+                    shard,
+                    count,
+                    order.number = example,
+                    "a question cannot be asked as it is configured, or its owner refuses it"
+                ),
+                Kind::UnknownType => tracing::warn!(
+                    shard,
+                    count,
+                    order.type = example,
+                    "events of a type that is not configured are kept, nobody is asked"
+                ),
+                Kind::Exhausted => tracing::warn!(
+                    shard,
+                    count,
+                    order = example,
+                    "a schedule ended without a terminal answer, a person must look"
+                ),
             }
         }
+    }
+
+    fn out_of_range(&self, log: &str, position: u64, Ends { low, high }: Ends) {
+        tracing::error!(
+            shard = self.shard,
+            log,
+            position,
+            low,
+            high,
+            "the position lies outside the log, the shard stands still rather than skip"
+        );
+        self.gauges.stall(StallReason::OutOfRange);
     }
 
     fn alarm(&mut self, alarm: &Alarm) {
@@ -105,15 +142,7 @@ impl Reporter<'_> {
                 position,
                 ends,
             } => {
-                tracing::error!(
-                    shard,
-                    log,
-                    position,
-                    low = ends.low,
-                    high = ends.high,
-                    "the position lies outside the log, the shard stands still rather than skip"
-                );
-                self.gauges.stall(StallReason::OutOfRange);
+                self.out_of_range(log, *position, *ends);
                 AlarmKind::OutOfRange
             }
             Alarm::Contradiction(key) => {
@@ -126,10 +155,11 @@ impl Reporter<'_> {
             }
             Alarm::Violation(id, violation) => {
                 tracing::debug!(shard, order.number = %id.req_no, violation, "an answer was outside the contract and counts as unknown");
+                self.bursts.add(Kind::Violation, &id.req_no);
                 AlarmKind::Violation
             }
             Alarm::QueryConfiguration(id) => {
-                tracing::debug!(shard, order.number = %id.req_no, "the question cannot be asked as it is configured, or its owner refuses it");
+                self.bursts.add(Kind::QueryConfiguration, &id.req_no);
                 AlarmKind::QueryConfiguration
             }
             Alarm::OpenTransaction => {
@@ -140,11 +170,12 @@ impl Reporter<'_> {
                 AlarmKind::OpenTransaction
             }
             Alarm::UnknownType(name) => {
-                tracing::debug!(shard, order.type = %name, "events of a type that is not configured are kept, nobody is asked");
+                self.bursts.add(Kind::UnknownType, name);
                 AlarmKind::UnconfiguredType
             }
             Alarm::Exhausted(key) => {
                 tracing::debug!(shard, order = %key, "the schedule ended without a terminal answer");
+                self.bursts.add(Kind::Exhausted, key);
                 AlarmKind::Exhausted
             }
             Alarm::ForeignResult(offset) => {

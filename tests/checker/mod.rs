@@ -37,7 +37,8 @@ pub struct Site {
     pub names: World,
     /// N.
     pub shards: i32,
-    /// After this long without a word from a worker its shards are others'.
+    /// The group's session: short, so that an accident is noticed soon. A slow machine may lose one
+    /// that is short, and then what is read again counts again.
     pub session_ms: u32,
     /// The schemas.
     pub book: SchemaBook,
@@ -94,7 +95,7 @@ impl Site {
             dead_letters,
         } = &self.names;
         let (bootstrap, redis, shards) = (&self.broker.bootstrap, &self.redis.url, self.shards);
-        let session = self.session_ms;
+        let session_ms = self.session_ms;
         let text = format!(
             r#"
 app = "{app}"
@@ -104,7 +105,7 @@ bootstrap = "{bootstrap}"
 events = "{events}"
 results = "{results}"
 dead_letters = "{dead_letters}"
-properties = {{ "session.timeout.ms" = "{session}", "heartbeat.interval.ms" = "300" }}
+properties = {{ "session.timeout.ms" = "{session_ms}", "heartbeat.interval.ms" = "300" }}
 [redis]
 urls = ["{redis}"]
 [api]
