@@ -340,21 +340,32 @@ impl Settings {
     }
 }
 
+/// What the tests of this folder begin with.
+#[cfg(test)]
+pub(super) fn sample(shards: u16) -> Settings {
+    Settings {
+        app: "pay".into(),
+        shards,
+        window: 1,
+        bootstrap: "kafka:9092".into(),
+        topics: Topics {
+            events: "e".into(),
+            results: "r".into(),
+            dead_letters: "d".into(),
+        },
+        world: World::Real,
+        protocol: GroupProtocol::Classic,
+        properties: BTreeMap::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings(properties: &[(&str, &str)], world: World) -> Settings {
         Settings {
-            app: "pay".into(),
-            shards: 4,
-            window: 1,
             bootstrap: "127.0.0.1:1".into(),
-            topics: Topics {
-                events: "e".into(),
-                results: "r".into(),
-                dead_letters: "d".into(),
-            },
             world,
             protocol: match world {
                 World::Real => GroupProtocol::Classic,
@@ -364,6 +375,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
+            ..sample(4)
         }
     }
 

@@ -91,25 +91,11 @@ pub fn plans(settings: &Settings, needs: &Needs, brokers: usize) -> [TopicPlan; 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::GroupProtocol;
-    use crate::kafka::settings::{Topics, World};
+    use crate::kafka::settings::sample;
 
     #[test]
     fn retention_grows_with_the_schedule_and_never_falls_below_the_default() {
-        let settings = Settings {
-            app: "pay".into(),
-            shards: 16,
-            window: 1,
-            bootstrap: "kafka:9092".into(),
-            topics: Topics {
-                events: "e".into(),
-                results: "r".into(),
-                dead_letters: "d".into(),
-            },
-            world: World::Real,
-            protocol: GroupProtocol::Classic,
-            properties: BTreeMap::new(),
-        };
+        let settings = sample(16);
         let retention = |needs: &Needs| {
             plans(&settings, needs, 1)
                 .map(|plan| Duration::from_millis(plan.properties["retention.ms"].parse().unwrap()))

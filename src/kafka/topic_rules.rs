@@ -350,31 +350,13 @@ fn shown(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::GroupProtocol;
-    use crate::kafka::settings::{Topics, World};
+    use crate::kafka::settings::sample;
     use crate::kafka::topic_plan::{HOUR, TopicPlan, plans};
 
     const NEEDS: Needs = Needs {
         longest_schedule: Duration::from_hours(24 * 20),
         window: DAY,
     };
-
-    fn settings(shards: u16) -> Settings {
-        Settings {
-            app: "pay".into(),
-            shards,
-            window: 1,
-            bootstrap: "kafka:9092".into(),
-            topics: Topics {
-                events: "e".into(),
-                results: "r".into(),
-                dead_letters: "d".into(),
-            },
-            world: World::Real,
-            protocol: GroupProtocol::Classic,
-            properties: BTreeMap::new(),
-        }
-    }
 
     fn made(plan: &TopicPlan) -> TopicFacts {
         let mut topic = TopicFacts {
@@ -395,7 +377,7 @@ mod tests {
     }
 
     fn judged(topics: &[TopicFacts; 3]) -> Vec<Finding> {
-        let settings = settings(16);
+        let settings = sample(16);
         let judge = Judge {
             settings: &settings,
             needs: NEEDS,
@@ -412,7 +394,7 @@ mod tests {
                 ..NEEDS
             },
         ] {
-            let plans = plans(&settings(16), &needs, 5);
+            let plans = plans(&sample(16), &needs, 5);
             assert!(plans.iter().all(|plan| plan.replication == 3));
             let findings = judged(&plans.each_ref().map(made));
             if needs == NEEDS {
@@ -427,7 +409,7 @@ mod tests {
 
     #[test]
     fn results_of_events_that_are_kept_for_ever_are_kept_for_ever() {
-        let mut topics = plans(&settings(16), &NEEDS, 3).each_ref().map(made);
+        let mut topics = plans(&sample(16), &NEEDS, 3).each_ref().map(made);
         for (topic, refused) in [(0, true), (1, false)] {
             topics[topic]
                 .properties
@@ -439,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_limit_by_size_and_a_tight_dead_letter_topic_are_warned_about() {
-        let mut topics = plans(&settings(16), &NEEDS, 3).each_ref().map(made);
+        let mut topics = plans(&sample(16), &NEEDS, 3).each_ref().map(made);
         topics[1]
             .properties
             .insert("retention.bytes".to_owned(), "1000".to_owned());
@@ -458,7 +440,7 @@ mod tests {
     #[test]
     fn a_topic_that_would_refuse_what_we_write_is_refused() {
         for topic in 0..3 {
-            let mut topics = plans(&settings(16), &NEEDS, 3).each_ref().map(made);
+            let mut topics = plans(&sample(16), &NEEDS, 3).each_ref().map(made);
             for (bytes, is_refused) in [("131071", true), ("131072", false)] {
                 let bytes = bytes.to_owned();
                 topics[topic]
@@ -472,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_worker_needs_descriptors_for_every_shard() {
-        let settings = settings(64);
+        let settings = sample(64);
         let judge = Judge {
             settings: &settings,
             needs: NEEDS,
