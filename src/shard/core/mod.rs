@@ -5,6 +5,7 @@
 //! The protocol's rules and the accidents that each prevents are in docs/ARCHITECTURE.md.
 
 mod answers;
+mod flight;
 mod gate;
 pub mod input;
 mod intake;
@@ -58,24 +59,6 @@ pub enum Phase {
     EndingLeases,
     /// The timer runs.
     Open,
-}
-
-impl Phase {
-    /// Name in health answers and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Resting(_) => "resting",
-            Self::Acquiring => "acquiring",
-            Self::FindingFloor => "finding the floor",
-            Self::Fencing => "fencing",
-            Self::AskingEnds => "asking for the ends",
-            Self::FoldingResults(_) => "folding results",
-            Self::FoldingEvents(_) => "folding events",
-            Self::EndingLeases => "ending leases",
-            Self::Open => "open",
-        }
-    }
 }
 
 /// A view that is being folded again.

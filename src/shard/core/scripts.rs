@@ -1,24 +1,16 @@
-//! One script in flight per shard. Which one is next, what its reply changes, and what to do when no
-//! reply came: read the meta; version + 1 and our token: it was done; unchanged: the same bytes again;
-//! anything else: recover. Nothing else is sent before its fate is known.
+//! What waits for a script, which kind is next and when, and what its body carries. `flight` sends it
+//! and follows it to its fate; there is one at a time per shard.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use super::input::{Alarm, Command, Note, Output};
+use super::flight::Flight;
+use super::input::Output;
 use super::intake::second;
 use super::results::marks_end;
-use super::{Core, Generation, Phase};
+use super::{Core, Phase};
 use crate::domain::order::{Millis, OrderId, RECORD_HASHES, TypeId};
 use crate::domain::record::Record;
-use crate::metrics::label::RecoveryCause as Cause;
-use crate::store::StoreError;
-use crate::store::script::{BATCH, Body, Claimed, Lookup, Meta, Reply, Reschedule, Script};
-
-/// The same bytes are sent again after this, when the store said that they did not run.
-const RESEND: Millis = 100;
-/// Intake waits this long when the store is full.
-const FULL: Millis = 1_000;
+use crate::store::script::{BATCH, Body, Lookup, Reschedule};
 
 /// An order to put back: where it goes is decided when the script is made.
 #[derive(Clone, Debug)]
@@ -31,7 +23,7 @@ pub(super) struct Move {
 /// What is sent, and what waits to be sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
-    flight: Option<Flight>,
+    pub flight: Option<Flight>,
     /// Orders to put back after a question.
     pub moves: VecDeque<Move>,
     /// (type, next second, last second) whose leases are to be ended.
@@ -44,19 +36,6 @@ pub(super) struct Outbox {
     pub drop_marks_at: Millis,
     pub store_full: bool,
     pub fold_after: Millis,
-}
-
-#[derive(Clone, Debug)]
-struct Flight {
-    script: Arc<Script>,
-    /// Offsets that a fold gives effect to, sorted.
-    offsets: Vec<u64>,
-    /// Send the same bytes again at this monotonic time.
-    again_at: Option<Millis>,
-    /// Read the meta again at this monotonic time.
-    meta_at: Option<Millis>,
-    /// A reply was lost: an older copy of the same bytes may still be on its way.
-    may_arrive: bool,
 }
 
 impl Outbox {
@@ -100,16 +79,8 @@ impl Core {
     /// Sends the next script if none is in flight. Kinds take turns, so that none starves.
     pub(super) fn send_next(&mut self, out: &mut Output) {
         let Some(own) = &mut self.own else { return };
-        if let Some(flight) = &mut own.outbox.flight {
-            if flight.again_at.is_some_and(|at| at <= self.mono) {
-                flight.again_at = None;
-                out.commands.push(Command::Run(Arc::clone(&flight.script)));
-            }
-            if flight.meta_at.is_some_and(|at| at <= self.mono) {
-                flight.meta_at = None;
-                out.commands.push(Command::ReadMeta);
-            }
-            return;
+        if !own.outbox.is_idle() {
+            return self.send_again(out);
         }
         let first = own.outbox.turn;
         for turn in (first..first + KINDS.len()).map(|turn| turn % KINDS.len()) {
@@ -279,179 +250,6 @@ impl Core {
         })
     }
 
-    fn send(&mut self, body: Body, offsets: Vec<u64>, out: &mut Output) {
-        let clock = self.now();
-        let may_end_rebuild = matches!(self.phase, Phase::EndingLeases | Phase::Open);
-        let Some(own) = &mut self.own else { return };
-        let e = own.intake.offsets.e(&offsets);
-        let over = |rebuild: &super::Rebuild| rebuild.end.is_some_and(|end| e >= end);
-        let script = Arc::new(Script {
-            token: own.token,
-            version: own.version,
-            clock,
-            e,
-            ends_rebuild: may_end_rebuild
-                && !matches!(body, Body::Lookup(_))
-                && own.rebuild.as_ref().is_some_and(over),
-            // A look-up writes nothing; a type that the view lacks holds no order of it.
-            new_types: if matches!(body, Body::Lookup(_)) {
-                Vec::new()
-            } else {
-                own.types.unstored()
-            },
-            body,
-        });
-        own.outbox.flight = Some(Flight {
-            script: Arc::clone(&script),
-            offsets,
-            again_at: None,
-            meta_at: None,
-            may_arrive: false,
-        });
-        out.commands.push(Command::Run(script));
-    }
-
-    pub(super) fn replied(&mut self, answer: Result<Reply, StoreError>, out: &mut Output) {
-        let mono = self.mono;
-        let Some(own) = &mut self.own else { return };
-        let Some(flight) = &mut own.outbox.flight else {
-            return;
-        };
-        match answer {
-            Ok(Reply::Mismatch) => self.recover(Cause::Mismatch, out),
-            Ok(reply) => self.script_done(Some(reply), out),
-            Err(StoreError::Lost(_)) => {
-                flight.may_arrive = true;
-                out.commands.push(Command::ReadMeta);
-            }
-            Err(StoreError::Unavailable(_)) => flight.again_at = Some(mono + RESEND),
-            Err(StoreError::Full(text)) => {
-                out.notes.push(Note::Alarm(Alarm::StoreFull(text)));
-                let folds = matches!(flight.script.body, Body::Fold(_));
-                if folds && flight.may_arrive {
-                    // Another script at this version could be taken for done when the older copy was:
-                    // only a new token stops that copy.
-                    self.recover(Cause::Unavailable, out);
-                } else if folds {
-                    // Nothing was folded; what drains the view goes on.
-                    own.outbox.flight = None;
-                    own.outbox.store_full = true;
-                    own.outbox.fold_after = mono + FULL;
-                    self.open_early();
-                } else {
-                    flight.again_at = Some(mono + FULL);
-                }
-            }
-            Err(StoreError::Corrupt(text)) => {
-                out.notes.push(Note::Alarm(Alarm::Damaged(text)));
-                self.recover(Cause::Damaged, out);
-            }
-        }
-    }
-
-    pub(super) fn meta_read(&mut self, answer: Result<Option<Meta>, StoreError>, out: &mut Output) {
-        let mono = self.mono;
-        let Some(own) = &mut self.own else { return };
-        let Some(flight) = &mut own.outbox.flight else {
-            return;
-        };
-        match answer {
-            Ok(Some(meta)) if meta.token == own.token && meta.version == own.version + 1 => {
-                self.script_done(None, out);
-            }
-            Ok(Some(meta)) if meta.token == own.token && meta.version == own.version => {
-                flight.again_at = Some(mono);
-            }
-            Ok(_) => self.recover(Cause::Mismatch, out),
-            Err(StoreError::Corrupt(text)) => {
-                out.notes.push(Note::Alarm(Alarm::Damaged(text)));
-                self.recover(Cause::Damaged, out);
-            }
-            Err(_) => flight.meta_at = Some(mono + RESEND),
-        }
-    }
-
-    /// The script in flight took effect. Without its reply, what it claimed is not known: those
-    /// orders come due again when their lease ends.
-    fn script_done(&mut self, reply: Option<Reply>, out: &mut Output) {
-        let Some(own) = &mut self.own else { return };
-        let Some(flight) = own.outbox.flight.take() else {
-            return;
-        };
-        let script = flight.script;
-        if !matches!(script.body, Body::Lookup(_)) {
-            own.version += 1;
-            own.e = script.e;
-            own.types.stored(&script.new_types);
-            if script.ends_rebuild {
-                own.rebuild = None;
-            }
-        }
-        match (&script.body, reply) {
-            (Body::Fold(folds), reply) => {
-                // A question of the phase before must not end the phase that was opened.
-                for fold in folds.iter().filter(|fold| fold.requeue.is_some()) {
-                    own.wheel.remove(&fold.id);
-                }
-                own.folded(&flight.offsets, reply.as_ref(), out);
-                if let Some(Reply::Folded { claimed, .. }) = reply {
-                    self.keep(claimed);
-                }
-            }
-            (Body::Lookup(_), Some(Reply::Found(found))) => self.looked_up(found, out),
-            (
-                Body::Claim(claim),
-                Some(Reply::Claimed {
-                    claimed, cursor, ..
-                }),
-            ) => {
-                if let Some(known) = own.types.get_mut(claim.type_id) {
-                    known.cursor = cursor;
-                    if claimed.len() == BATCH {
-                        known.rests_until = 0;
-                    }
-                }
-                self.keep(claimed);
-            }
-            (Body::Reschedule(_), Some(Reply::Rescheduled { claimed, .. })) => self.keep(claimed),
-            (Body::Settle(settle), _) => self.settled(settle, out),
-            (Body::EndLeases { .. }, reply) => match reply {
-                Some(Reply::LeasesEnded {
-                    next_second: Some(next),
-                    ..
-                }) => {
-                    if let Some(last) = own.outbox.leases.last_mut() {
-                        last.1 = next;
-                    }
-                }
-                _ => drop(own.outbox.leases.pop()),
-            },
-            (Body::Sweep { .. }, Some(Reply::Swept { repaired })) if repaired > 0 => {
-                out.notes.push(Note::Swept(repaired));
-            }
-            (Body::DropMarks { .. }, Some(Reply::MarksDropped { more: true })) => {
-                own.outbox.drop_marks_at = 0;
-            }
-            _ => {}
-        }
-        self.advance(out);
-    }
-
-    /// Takes claimed orders into the wheel, but for those that are settling.
-    fn keep(&mut self, claimed: Vec<Claimed>) {
-        let Some(own) = &mut self.own else { return };
-        for order in claimed {
-            if let Some(index) = own.types.get(order.id.type_id).and_then(|known| known.plan)
-                && let Some(permits) = self.permits.get_mut(index)
-            {
-                *permits = permits.saturating_sub(1);
-            }
-            if own.gate.planned(&order.id).is_none() {
-                own.wheel.insert(order);
-            }
-        }
-    }
-
     /// Leases found after an acquire are a dead owner's: each configured type's buckets are walked
     /// from now to the longest lease's end.
     pub(super) fn plan_end_of_leases(&mut self) {
@@ -476,23 +274,5 @@ impl Core {
             .max()
             .unwrap_or(super::plan::LEASE_SLACK);
         (longest / 1000) as u32 + 2
-    }
-}
-
-impl Generation {
-    fn folded(&mut self, offsets: &[u64], reply: Option<&Reply>, out: &mut Output) {
-        self.intake
-            .unfolded
-            .drain(..offsets.len().min(self.intake.unfolded.len()));
-        for offset in offsets {
-            self.intake.offsets.release(*offset);
-        }
-        if let Some(Reply::Folded { outcomes, .. }) = reply {
-            out.notes.extend(
-                outcomes
-                    .iter()
-                    .map(|outcome| Note::Event((*outcome).into())),
-            );
-        }
     }
 }
