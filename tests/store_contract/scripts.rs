@@ -192,12 +192,12 @@ impl<'a> Owner<'a> {
         let (due, lease_second) = (u64::from(cursor + 1) * 1000, cursor + 9);
         let first = self.random.below(5000);
         let mut bodies = Vec::new();
-        for batch in 0..2 {
+        for batch in 0..3 {
             let mut folds = Vec::new();
             for n in 0..BATCH as u64 {
                 let id = OrderId {
                     type_id,
-                    req_no: req_no(first + 250 * batch + n),
+                    req_no: req_no(first + BATCH as u64 * batch + n),
                 };
                 let mut record = self.record();
                 record.due = due;
@@ -218,7 +218,7 @@ impl<'a> Owner<'a> {
         let claim = Body::Claim(Claim {
             type_id,
             to_second: cursor + 2,
-            limit: 250,
+            limit: BATCH as u16,
             lease_second,
         });
         bodies.extend([claim.clone(), claim.clone(), claim]);
@@ -371,7 +371,7 @@ impl<'a> Owner<'a> {
         Claim {
             type_id: self.type_id(),
             to_second,
-            limit: self.random.pick(&[1, 2, 5, 20, 250, 250, 250]),
+            limit: self.random.pick(&[1, 2, 5, 20, BATCH as u16, BATCH as u16]),
             lease_second: to_second + 1 + self.random.below(12) as u32,
         }
     }

@@ -9,7 +9,9 @@ use settled::domain::order::{MarkKey, Millis, OrderId, OrderKey, TypeName};
 use settled::store::key::{Key, mark_hash};
 use settled::store::memory::MemoryStore;
 use settled::store::redis::RedisStore;
-use settled::store::script::{Body, Claim, Floor, Folded, Found, Meta, Reply, Script, Token};
+use settled::store::script::{
+    BATCH, Body, Claim, Floor, Folded, Found, Meta, Reply, Script, Token,
+};
 use settled::store::{Acquire, Acquired, Store, StoreError};
 
 use super::random::Random;
@@ -426,7 +428,7 @@ impl World {
         let claim = owner.around(Body::Claim(Claim {
             type_id: id.type_id,
             to_second: second + 4,
-            limit: 250,
+            limit: BATCH as u16,
             lease_second: second + 5,
         }));
         memory.lose(shard, key);

@@ -158,7 +158,9 @@ impl Core {
             ) => {
                 if let Some(known) = own.types.get_mut(claim.type_id) {
                     known.cursor = cursor;
-                    if claimed.len() == BATCH {
+                    // Full, or out of breath on empty seconds: there is more to take at once.
+                    let walked = claimed.len() < claim.limit.into() && cursor < claim.to_second;
+                    if claimed.len() == BATCH || walked {
                         known.rests_until = 0;
                     }
                 }

@@ -11,7 +11,7 @@ use crate::shard::core::Phase;
 use crate::shard::core::input::Input;
 use crate::shard::core::plan::{CLAIM_AHEAD, TypePlan};
 use crate::store::StoreError;
-use crate::store::script::{Body, Reply, Script};
+use crate::store::script::{BATCH, Body, Reply, Script};
 
 /// A fold is in flight and was not answered.
 fn in_flight() -> Bench {
@@ -191,6 +191,29 @@ fn an_idle_shard_wakes_a_few_times_a_second_and_never_spins() {
     let wakes = bench.pass(10_000);
     assert!(wakes < 1_200, "{wakes} wake-ups in ten seconds");
 }
+
+#[test]
+fn a_claim_that_is_out_of_breath_on_empty_seconds_goes_on_at_once() {
+    let mut bench = Bench::open();
+    bench.permits = 0;
+    bench.event(&Said::pending(
+        &order("pay", 1, true),
+        bench.now(),
+        Open::InProgress,
+    ));
+    bench.pass(5 * BATCH as u64 * 1_000);
+    bench.permits = 10;
+    bench.pass(bench.core.plan.linger - 1);
+    let cursors: Vec<_> = bench.meta().types.iter().map(|of| of.2).collect();
+    assert!(
+        cursors
+            .iter()
+            .all(|cursor| u64::from(*cursor) >= bench.now() / 1_000),
+        "{cursors:?} at {}",
+        bench.now()
+    );
+}
+
 #[test]
 fn every_type_is_claimed_before_its_second_begins_however_many_there_are() {
     const TYPES: u64 = 40;

@@ -12,7 +12,7 @@ local X, H = BASE .. 'x', BASE .. 'h'
 local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
 local pack, unpack_at, band = struct.pack, struct.unpack, bit.band
 local LEASED, EXHAUSTED, HAS_QUERY = 1, 2, 4
-local BATCH = 250
+local BATCH = 100
 
 local function corrupt(what)
   error({ err = 'CORRUPT ' .. what })

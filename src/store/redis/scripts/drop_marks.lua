@@ -1,4 +1,4 @@
--- Removes whole hours of marks, oldest first, at most 250 hashes (Body::DropMarks).
+-- Removes whole hours of marks, oldest first, at most BATCH hashes (Body::DropMarks).
 --
 -- ARGV[10] first hour to keep   ARGV[11] names of all mark hashes, 2 characters each
 -- Returns  1 when hashes remain, else 0

@@ -1,4 +1,4 @@
--- Puts records that lost their bucket entry back into a bucket (Body::Sweep). At most 250 a run;
+-- Puts records that lost their bucket entry back into a bucket (Body::Sweep). At most BATCH a run;
 -- a hash that lost more is seen again with the next round.
 --
 -- ARGV[10] record hash (2 chars)   ARGV[11] slack, seconds; ARGV[8] are the types to sweep
