@@ -363,7 +363,7 @@ After the last question an order is exhausted and raises an alarm.
 At 100 orders/s, none of which is settled before its schedule ends:
   questions  800/s
   pending    25,500 orders, 2.6 MB of Redis
-  marks      8,640,000 of 1d, 259.2 MB of Redis
+  marks      8,640,000 of 1d, 273.9 MB of Redis
 warning: the ceiling of 100 questions/s is lower: orders are asked about later than planned
 "
     );
@@ -463,16 +463,21 @@ fn plan_warns_of_the_ceiling_and_of_hashes_that_grow_too_large() {
 At 50 orders/s, none of which is settled before its schedule ends:
   questions  2,750/s
   pending    25,200,000 orders, 2.5 GB of Redis
-  marks      4,320,000 of 1d, 129.6 MB of Redis
+  marks      4,320,000 of 1d, 161.6 MB of Redis
 warning: the ceiling of 100 questions/s is lower: orders are asked about later than planned
-warning: 25,200,000 pending orders make 1,539 a hash; beyond 128 Redis gives up the compact form: even 256 shards would not do
+warning: 25,200,000 pending orders make 1,539 a hash; beyond 512 Redis gives up the compact form: 58 shards would do
 "
+    );
+    let far_too_many = planned(SCHEDULES, &["juspay", "--rate", "500"]);
+    assert!(
+        far_too_many.ends_with("even 256 shards would not do\n"),
+        "{far_too_many}"
     );
     let one_shard = format!("shards = 1\n{MINIMAL}");
     let costs = planned(&one_shard, &["transfer", "--rate", "1000"]);
     let last = costs.lines().last().unwrap();
     assert_eq!(
         last,
-        "warning: 10,800,000 marks of 3 hours make 2,637 a hash; beyond 128 Redis gives up the compact form: 28 shards would do"
+        "warning: 10,800,000 marks of 3 hours make 2,637 a hash; beyond 512 Redis gives up the compact form: 7 shards would do"
     );
 }

@@ -30,8 +30,7 @@ const NOW: u32 = 1_800_000_000;
 const HOUR: u32 = NOW / 3600;
 const TYPES: [&str; 3] = ["transfer", "payment", "refund"];
 const MARK_KEY: MarkKey = MarkKey([7; 16]);
-/// Orders are due within this many seconds: a schedule of widening delays at some moment. Those that
-/// come together are due together.
+/// Orders are due within this many seconds, evenly: a schedule of widening delays at some moment.
 const SPREAD: u64 = 600;
 
 struct Bench {
@@ -123,6 +122,22 @@ impl Bench {
         reply
     }
 
+    /// The cursor that it left, and what it took.
+    async fn claim(&mut self, shard: u16, type_id: u8, to_second: u32) -> (u32, Vec<Claimed>) {
+        let claim = Claim {
+            type_id: TypeId(type_id),
+            to_second,
+            limit: BATCH as u16,
+            lease_second: to_second + 10,
+        };
+        match self.send(shard, Body::Claim(claim)).await {
+            Reply::Claimed {
+                cursor, claimed, ..
+            } => (cursor, claimed),
+            other => panic!("{other:?} is no answer to a claim"),
+        }
+    }
+
     async fn send(&mut self, shard: u16, body: Body) -> Reply {
         let script = self.script(shard, body);
         self.run(shard, script).await
@@ -207,9 +222,9 @@ async fn store_figures() {
     let mut scripts = 0;
     let phase = Phase::start("fold", clock, process);
     for (shard, orders) in shards.iter().enumerate() {
-        for (number, batch) in orders.chunks(BATCH).enumerate() {
+        for batch in orders.chunks(BATCH) {
             let folds = batch.iter().map(|(id, key, n)| {
-                let delay = (number as u64 * 37 + n % 5) % SPREAD;
+                let delay = n * 37 % SPREAD;
                 Fold {
                     id: *id,
                     mark: key.mark(&MARK_KEY),
@@ -239,17 +254,10 @@ async fn store_figures() {
     let mut claimed: Vec<Vec<Claimed>> = vec![Vec::new(); SHARDS.into()];
     for shard in 0..SHARDS {
         for type_id in 0..3 {
-            for _ in 0..28 {
-                let claim = Claim {
-                    type_id: TypeId(type_id),
-                    to_second: NOW + SPREAD as u32,
-                    limit: BATCH as u16,
-                    lease_second: NOW + SPREAD as u32 + 10,
-                };
-                let reply = bench.send(shard, Body::Claim(claim)).await;
-                let Reply::Claimed { claimed: some, .. } = reply else {
-                    panic!("not a claim")
-                };
+            let mut cursor = NOW;
+            while cursor < NOW + SPREAD as u32 {
+                let (moved, some) = bench.claim(shard, type_id, NOW + SPREAD as u32).await;
+                cursor = moved;
                 scripts += 1;
                 orders += some.len() as u64;
                 claimed[usize::from(shard)].extend(some);
@@ -308,14 +316,9 @@ async fn store_figures() {
     // What is left of the buckets holds stale entries only.
     for shard in 0..SHARDS {
         for type_id in 0..3 {
-            for step in 0..60 {
-                let claim = Claim {
-                    type_id: TypeId(type_id),
-                    to_second: NOW + 2 * SPREAD as u32,
-                    limit: BATCH as u16,
-                    lease_second: NOW + 3 * SPREAD as u32 + step,
-                };
-                bench.send(shard, Body::Claim(claim)).await;
+            let (mut cursor, to_second) = (NOW, NOW + 2 * SPREAD as u32);
+            while cursor < to_second {
+                (cursor, _) = bench.claim(shard, type_id, to_second).await;
             }
         }
     }

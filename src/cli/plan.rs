@@ -17,13 +17,14 @@ const MOST_QUESTIONS: usize = 1_000_000;
 
 /// Measured with 24-character numbers (DESIGN section 5).
 const BYTES_PER_PENDING: u64 = 100;
-/// The same.
-const BYTES_PER_MARK: u64 = 30;
+/// The same, in the compact form of hashes; and what a hash of marks takes beside its entries.
+const BYTES_PER_MARK: u64 = 26;
+const BYTES_PER_MARK_HASH: u64 = 94;
 
-/// Redis keeps a hash in its compact form up to so many entries.
-const LISTPACK_ENTRIES: u64 = 128;
-/// Hashes fill unevenly: where a thousand of them hold so many on average, the fullest reach 128.
-const AVERAGE_ENTRIES: u64 = 96;
+/// Redis keeps a hash in its compact form up to so many entries (`hash-max-listpack-entries`, default).
+const LISTPACK_ENTRIES: u64 = 512;
+/// Hashes fill unevenly: where a thousand of them hold so many on average, the fullest reach 512.
+const AVERAGE_ENTRIES: u64 = 430;
 
 /// Hashes that the marks of [`MARK_HOURS`] are spread over in each shard, as in the view's layout.
 const MARK_HASHES: u64 = crate::store::key::MARK_HASHES as u64;
@@ -151,6 +152,16 @@ impl Costs {
         u64::try_from(pending).unwrap_or(u64::MAX)
     }
 
+    /// Few marks make nearly empty hashes, and hashes cost more than marks.
+    fn marks_memory(&self, marks: u64, config: &Config) -> u64 {
+        let together = self.rate * 3600 * u64::from(MARK_HOURS);
+        let groups = marks.div_ceil(together.max(1));
+        let hashes = marks.min(groups * u64::from(config.shards) * MARK_HASHES);
+        marks
+            .saturating_mul(BYTES_PER_MARK)
+            .saturating_add(hashes * BYTES_PER_MARK_HASH)
+    }
+
     fn write(
         &self,
         out: &mut String,
@@ -172,7 +183,7 @@ impl Costs {
             "  pending    {} orders, {memory} of Redis",
             count(pending)
         )?;
-        let memory = bytes(marks.saturating_mul(BYTES_PER_MARK));
+        let memory = bytes(self.marks_memory(marks, config));
         let window = time(config.dedupe_window.as_millis() as Millis);
         writeln!(
             out,
