@@ -60,16 +60,25 @@ impl Site {
     pub fn among(name: &str, shards: i32, alone: Option<MutexGuard<'static, ()>>) -> Option<Self> {
         let broker = support::kafka()?;
         support::redis()?;
+        let redis = RedisServer::start(&[]).unwrap();
         Some(Self {
+            _alone: alone,
+            ..Self::on(broker, redis, name, shards)
+        })
+    }
+
+    /// A deployment on services of the caller's choice.
+    pub fn on(broker: &'static Broker, redis: RedisServer, name: &str, shards: i32) -> Self {
+        Self {
             broker,
-            redis: RedisServer::start(&[]).unwrap(),
+            redis,
             names: World::named(name),
             shards,
             session_ms: 2_000,
             book: SchemaBook::open(),
             dir: tempfile::tempdir().unwrap(),
-            _alone: alone,
-        })
+            _alone: None,
+        }
     }
 
     /// A deployment with topics, made by the command itself.

@@ -40,10 +40,15 @@ impl Process {
     /// Starts `settled` with `arguments` and `variables`; its standard output and error go into the
     /// file `log`.
     pub fn start(arguments: &[&str], log: PathBuf, variables: &[(&str, &str)]) -> Self {
+        let mut command = settled();
+        command.args(arguments).envs(variables.iter().copied());
+        Self::of(command, log)
+    }
+
+    /// Any other command, as [`Process::start`].
+    pub fn of(mut command: Command, log: PathBuf) -> Self {
         let file = File::create(&log).unwrap();
-        let child = settled()
-            .args(arguments)
-            .envs(variables.iter().copied())
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

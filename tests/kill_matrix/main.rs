@@ -15,9 +15,13 @@
     reason = "a test that cannot go on ends so, and tells its figures"
 )]
 
+#[path = "../checker/callers.rs"]
+mod callers;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../checker/mod.rs"]
 mod checker;
+#[path = "../checker/kept.rs"]
+mod kept;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/plain_http.rs"]
 mod plain_http;
@@ -28,14 +32,13 @@ mod random;
 mod schemas;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../checker/traffic.rs"]
+mod traffic;
 #[path = "../checker/verdict.rs"]
 mod verdict;
 
-mod callers;
-mod logs;
 mod matrix;
 mod run;
-mod traffic;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

@@ -1,9 +1,8 @@
 //! One run: a world of its own, three workers, one of them armed; orders, callers and the fault; then
 //! rest, and the verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +13,13 @@ use tokio::time::Instant;
 use crate::callers::Callers;
 use crate::checker::Site;
 use crate::checker::process::{Bank, Process, Worker};
-use crate::logs::Logs;
+use crate::kept::Logs;
 use crate::matrix::Fault;
 use crate::plain_http::get;
 use crate::support::eventually;
 use crate::support::topics::{Isolation, read_topic};
-use crate::traffic::Traffic;
-use crate::verdict::{Case, Pace, Verdict, judge};
+use crate::traffic::{IN_PROGRESS, Traffic, order_types, paces};
+use crate::verdict::{Case, Verdict, judge};
 
 const SHARDS: i32 = 6;
 /// The broker allows 500; below this, two busy cores are taken for a fault of their own.
@@ -28,8 +27,8 @@ const SESSION_MS: u32 = 1_500;
 /// So long is a stopped worker stopped. Its leases need no waiting for: who takes its shards over
 /// ends them.
 const STOPPED: Duration = Duration::from_millis(3 * SESSION_MS as u64);
-/// The bank says «in progress» so often; the next answer is terminal.
-const IN_PROGRESS: &str = "2";
+/// Orders are published for so long.
+const SPREAD: Duration = Duration::from_secs(6);
 /// A worker that joins amid the work does so when this many results are there.
 const AMID: usize = 40;
 /// All is decided so long after the last event, or something is lost.
@@ -83,36 +82,6 @@ pub fn carry_out(fault: &Fault) -> Ended {
     })
 }
 
-fn types(bank: SocketAddr) -> String {
-    let of = |name: &str, ladder: &str| {
-        format!(
-            r#"
-[order_types.{name}]
-query = {{ url = "http://{bank}/", timeout = "1s" }}
-schedule = {{ in_progress = ["{ladder}"] }}
-ceiling = {{ questions_per_second = 2000, in_flight = 256 }}
-"#
-        )
-    };
-    [
-        of("transfer", "700ms x 200"),
-        of("brief", "700ms x 2"),
-        of("patient", "3s x 50"),
-    ]
-    .concat()
-}
-
-/// As [`types`] has it.
-fn paces() -> BTreeMap<&'static str, Pace> {
-    let pace = |delay_ms, ended_by| Pace { delay_ms, ended_by };
-    [
-        ("transfer", pace(700, 3)),
-        ("brief", pace(700, 2)),
-        ("patient", pace(3_000, 3)),
-    ]
-    .into()
-}
-
 /// What a run consists of. The site is dropped last, its files with it.
 struct World {
     bank: Bank,
@@ -129,12 +98,12 @@ impl World {
         let bank = site
             .bank(&["--in-progress", IN_PROGRESS, "--latency", "5ms"])
             .await;
-        site.configure(&types(bank.at));
+        site.configure(&order_types(bank.at));
         site.create_topics();
         Self {
             bank,
-            traffic: Arc::new(Traffic::draw(fault.seed, SHARDS)),
-            logs: Logs::of(&site, &name),
+            traffic: Arc::new(Traffic::draw(fault.seed, SHARDS, SPREAD)),
+            logs: Logs::of(&site, "kill_matrix", &name),
             site,
         }
     }

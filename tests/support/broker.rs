@@ -26,6 +26,14 @@ impl Broker {
         self.server.as_ref().map(Server::pid)
     }
 
+    /// A running one that somebody else minds.
+    pub fn at(bootstrap: String) -> Self {
+        Self {
+            bootstrap,
+            server: None,
+        }
+    }
+
     /// Starts a broker of the caller's own, for tests that stop or kill it, or that need `properties`
     /// over the usual ones. Ends when dropped.
     pub fn start(properties: &[(&str, &str)]) -> Result<Self, String> {
@@ -38,17 +46,15 @@ pub fn shared() -> Result<&'static Broker, String> {
     static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
     SHARED
         .get_or_init(|| match std::env::var_os("SETTLED_TEST_KAFKA") {
-            Some(bootstrap) => Ok(Broker {
-                bootstrap: bootstrap.to_string_lossy().into_owned(),
-                server: None,
-            }),
+            Some(bootstrap) => Ok(Broker::at(bootstrap.to_string_lossy().into_owned())),
             None => Broker::start(&[]),
         })
         .as_ref()
         .map_err(String::clone)
 }
 
-fn libs() -> Result<PathBuf, String> {
+/// Where Kafka's jars are.
+pub fn libs() -> Result<PathBuf, String> {
     let libs = std::env::var_os("SETTLED_TEST_KAFKA_LIBS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka-libs"),
         PathBuf::from,
@@ -96,7 +102,8 @@ fn start(libs: &Path, more: &[(&str, &str)]) -> io::Result<Broker> {
     })
 }
 
-fn java(libs: &Path) -> Command {
+/// A Java machine for them.
+pub fn java(libs: &Path) -> Command {
     let mut java = Command::new("java");
     java.args([
         "-Xmx384m",
@@ -108,7 +115,8 @@ fn java(libs: &Path) -> Command {
     java
 }
 
-fn server_properties(dir: &Path, broker: u16, controller: u16) -> String {
+/// What the only node of a cluster is told.
+pub fn server_properties(dir: &Path, broker: u16, controller: u16) -> String {
     format!(
         "process.roles=broker,controller
 node.id=1

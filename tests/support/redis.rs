@@ -22,6 +22,11 @@ impl RedisServer {
         self.server.as_ref().map(Server::pid)
     }
 
+    /// A running one that somebody else minds.
+    pub fn at(url: String) -> Self {
+        Self { url, server: None }
+    }
+
     /// Starts a server of the caller's own, for tests that stop, fill or kill it; `options` are
     /// redis-server's (`["--maxmemory", "10mb"]`). Ends when dropped.
     pub fn start(options: &[&str]) -> Result<Self, String> {
@@ -34,10 +39,7 @@ pub fn shared() -> Result<&'static RedisServer, String> {
     static SHARED: OnceLock<Result<RedisServer, String>> = OnceLock::new();
     SHARED
         .get_or_init(|| match std::env::var_os("SETTLED_TEST_REDIS") {
-            Some(url) => Ok(RedisServer {
-                url: url.to_string_lossy().into_owned(),
-                server: None,
-            }),
+            Some(url) => Ok(RedisServer::at(url.to_string_lossy().into_owned())),
             None => RedisServer::start(&[]),
         })
         .as_ref()

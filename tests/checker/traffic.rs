@@ -1,7 +1,8 @@
-//! What business systems publish in a run: orders of four kinds, outcomes that come early, late or
+//! What business systems publish in a run, and how it is asked about: orders of four kinds, outcomes that come early, late or
 //! alone, repetitions, some records in a foreign partition. All drawn from the seed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,20 +11,55 @@ use crate::checker::logs::shard_of;
 use crate::checker::{event, key};
 use crate::random::Random;
 use crate::support::topics::{Raw, produce};
+use crate::verdict::Pace;
 
-/// Orders are published for so long.
-const SPREAD_MS: u64 = 6_000;
 /// What is due in so many milliseconds is published together.
 const STEP_MS: u64 = 100;
+/// The numbers of orders below are those of so long.
+const SPREAD_MS: u64 = 6_000;
 
 /// A number of orders, asked until the bank ends them.
-const TRANSFERS: usize = 220;
+const TRANSFERS: u64 = 220;
 /// Orders whose schedule ends before the bank ends them.
-const BRIEF: usize = 30;
+const BRIEF: u64 = 30;
 /// Orders of which callers hear before their schedule asks often enough.
-const PATIENT: usize = 40;
+const PATIENT: u64 = 40;
 /// Orders of which only the outcome is published.
-const OUTCOMES: usize = 10;
+const OUTCOMES: u64 = 10;
+
+/// The bank says «in progress» so often; the next answer is terminal.
+pub const IN_PROGRESS: &str = "2";
+
+/// The order types, for the configuration.
+pub fn order_types(bank: SocketAddr) -> String {
+    let of = |name: &str, ladder: &str| {
+        format!(
+            r#"
+[order_types.{name}]
+query = {{ url = "http://{bank}/", timeout = "1s" }}
+schedule = {{ in_progress = ["{ladder}"] }}
+ceiling = {{ questions_per_second = 2000, in_flight = 256 }}
+"#
+        )
+    };
+    [
+        of("transfer", "700ms x 200"),
+        of("brief", "700ms x 2"),
+        of("patient", "3s x 50"),
+    ]
+    .concat()
+}
+
+/// As [`order_types`] has it.
+pub fn paces() -> BTreeMap<&'static str, Pace> {
+    let pace = |delay_ms, ended_by| Pace { delay_ms, ended_by };
+    [
+        ("transfer", pace(700, 3)),
+        ("brief", pace(700, 2)),
+        ("patient", pace(3_000, 3)),
+    ]
+    .into()
+}
 
 /// One event to come.
 struct Event {
@@ -41,8 +77,10 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn draw(seed: u64, shards: i32) -> Self {
+    /// Events of so long, about fifty orders a second.
+    pub fn draw(seed: u64, shards: i32, spread: Duration) -> Self {
         let mut draws = Random::new(seed ^ 0x7261_6666_6963);
+        let spread_ms = spread.as_millis() as u64;
         let mut events = Vec::new();
         let kinds = [
             ("transfer", TRANSFERS),
@@ -51,8 +89,8 @@ impl Traffic {
             ("outcome", OUTCOMES),
         ];
         for (kind, count) in kinds {
-            for n in 0..count {
-                let at_ms = draws.below(SPREAD_MS);
+            for n in 0..count * spread_ms / SPREAD_MS {
+                let at_ms = draws.below(spread_ms);
                 let foreign = draws.once_in(10);
                 let partition =
                     foreign.then(|| draws.below(u64::from(shards.unsigned_abs())) as i32);

@@ -15,12 +15,10 @@ pub struct Logs {
 
 impl Logs {
     /// Of the run in this site. They are kept unless [`Logs::kept_unless`] says otherwise.
-    pub fn of(site: &Site, name: &str) -> Self {
+    pub fn of(site: &Site, test: &str, name: &str) -> Self {
         Self {
             from: site.config().parent().unwrap().to_owned(),
-            to: Path::new(env!("CARGO_TARGET_TMPDIR"))
-                .join("kill_matrix")
-                .join(name),
+            to: Path::new(env!("CARGO_TARGET_TMPDIR")).join(test).join(name),
             keep: Cell::new(true),
         }
     }
