@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "the whole crate is a test"
 )]
@@ -130,12 +131,13 @@ impl Bench {
             limit: BATCH as u16,
             lease_second: to_second + 10,
         };
-        match self.send(shard, Body::Claim(claim)).await {
-            Reply::Claimed {
-                cursor, claimed, ..
-            } => (cursor, claimed),
-            other => panic!("{other:?} is no answer to a claim"),
-        }
+        let Reply::Claimed {
+            cursor, claimed, ..
+        } = self.send(shard, Body::Claim(claim)).await
+        else {
+            panic!("not a claim")
+        };
+        (cursor, claimed)
     }
 
     async fn send(&mut self, shard: u16, body: Body) -> Reply {

@@ -1,5 +1,7 @@
 //! What a caller is told when a real server is not well, and what stays as it was.
 
+use std::net::SocketAddr;
+
 use redis::Commands;
 use settled::config::Secret;
 use settled::domain::order::{Mark, MarkKey, OrderId, ReqNo, TypeId, TypeName};
@@ -11,6 +13,9 @@ use settled::store::script::{
     Body, Claim, Floor, Fold, Folded, Lookup, Placement, Reply, Script, Token,
 };
 use settled::store::{Acquire, Acquired, Store, StoreError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::raw;
 use super::redis_server::RedisServer;
@@ -261,6 +266,54 @@ async fn a_script_without_an_answer_is_lost_and_may_have_run() {
     assert_eq!(store.meta(1).await.unwrap().unwrap().version, 2);
     let again = store.run(1, &script(1, fold("TX2"))).await;
     assert!(matches!(again, Ok(Reply::Mismatch)), "{again:?}");
+}
+
+/// Hands on what comes, both ways, until it is told to forget: from then on, what stands between an
+/// old client and its server answers nothing and ends nothing, as a firewall does.
+async fn forgetful(listener: TcpListener, server: SocketAddr, forgets: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut client, _)) = listener.accept().await {
+        let mut forgets = forgets.clone();
+        // Those that come afterwards are not forgotten.
+        let young = *forgets.borrow();
+        connections.spawn(async move {
+            let mut server = TcpStream::connect(server).await.unwrap();
+            let told = async { drop(forgets.wait_for(|forgets| *forgets).await) };
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                () = told, if !young => {}
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_no_longer_is_left_for_a_new_one() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    drop(store_with_one_order(&server).await);
+    let (forget, forgets) = watch::channel(false);
+    let address = server
+        .url
+        .strip_prefix("redis://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let urls = [Secret::new(format!(
+        "redis://{}",
+        listener.local_addr().unwrap()
+    ))];
+    let mut way = JoinSet::new();
+    way.spawn(forgetful(listener, address, forgets));
+    let store = RedisStore::connect(&urls, "").await.unwrap();
+    assert_eq!(store.meta(1).await.unwrap().unwrap().version, 1);
+    forget.send_replace(true);
+    let reply = store.run(1, &script(1, fold("TX2"))).await;
+    assert!(matches!(reply, Err(StoreError::Lost(_))), "{reply:?}");
+    assert_eq!(store.meta(1).await.unwrap().unwrap().version, 1);
 }
 
 #[tokio::test]

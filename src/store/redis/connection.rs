@@ -1,7 +1,8 @@
-//! The way to Redis: a few shared connections to one node, or a cluster client. Owns time-outs and
-//! the loading of scripts. It never sends a script twice on its own, but for `NOSCRIPT`, which says
+//! The way to Redis: a few shared connections to one node, or a cluster client. Owns time-outs, the
+//! end of connections that have died in silence, and the loading of scripts. It never sends a script twice on its own, but for `NOSCRIPT`, which says
 //! that nothing ran.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
@@ -25,8 +26,60 @@ const CONNECTIONS: u16 = 4;
 
 /// Connections to one node, or to a cluster.
 pub(super) enum Connections {
-    Node(Vec<ConnectionManager>),
+    Node(Vec<Line>),
     Cluster(ClusterConnection),
+}
+
+/// One connection to a node. The manager connects anew where the old connection ended; where it only
+/// answers no longer (a firewall forgot it, a proxy hangs), nothing would end it but this.
+pub(super) struct Line {
+    client: Client,
+    config: ConnectionManagerConfig,
+    /// How often it was renewed, and the connection since then.
+    current: Mutex<(u64, ConnectionManager)>,
+}
+
+impl Line {
+    fn new(client: Client, config: ConnectionManagerConfig) -> Result<Self, RedisError> {
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+        Ok(Self {
+            client,
+            config,
+            current: Mutex::new((0, manager)),
+        })
+    }
+
+    fn current(&self) -> (u64, ConnectionManager) {
+        let current = self.current.lock();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// After a time-out: whoever asks next does so on a new connection. What was sent on the old one
+    /// may still arrive, as after any lost reply.
+    fn judge<T>(&self, used: u64, answer: Result<T, RedisError>) -> Result<T, RedisError> {
+        if let Err(e) = &answer
+            && e.is_timeout()
+            && let Ok(new) =
+                ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
+        {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.0 == used {
+                *current = (used + 1, new);
+            }
+        }
+        answer
+    }
+
+    async fn command(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let (used, mut connection) = self.current();
+        self.judge(used, connection.req_packed_command(command).await)
+    }
+
+    async fn commands(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        let (used, mut connection) = self.current();
+        let answers = connection.req_packed_commands(pipeline, 0, pipeline.len());
+        self.judge(used, answers.await)
+    }
 }
 
 impl Connections {
@@ -41,10 +94,9 @@ impl Connections {
                 .set_response_timeout(Some(RESPONSE_TIMEOUT))
                 .set_connection_timeout(Some(CONNECT_TIMEOUT))
                 .set_number_of_retries(0);
-            let managers = (0..CONNECTIONS)
-                .map(|_| ConnectionManager::new_lazy_with_config(client.clone(), config.clone()));
-            let managers = managers.collect::<Result<_, _>>();
-            return Ok(Self::Node(managers.map_err(|e| store_error(&e))?));
+            let lines = (0..CONNECTIONS).map(|_| Line::new(client.clone(), config.clone()));
+            let lines = lines.collect::<Result<_, _>>();
+            return Ok(Self::Node(lines.map_err(|e| store_error(&e))?));
         }
         let client = ClusterClient::builder(urls.iter().map(Secret::reveal))
             .connection_timeout(CONNECT_TIMEOUT)
@@ -87,9 +139,9 @@ impl Connections {
     /// Sends one command.
     pub async fn send(&self, shard: u16, command: &Cmd) -> Result<Value, RedisError> {
         let answer = match self {
-            Self::Node(managers) => {
-                let at = usize::from(shard) % managers.len();
-                managers[at].clone().req_packed_command(command).await
+            Self::Node(lines) => {
+                let line = &lines[usize::from(shard) % lines.len()];
+                line.command(command).await
             }
             Self::Cluster(connection) => connection.clone().req_packed_command(command).await,
         };
@@ -102,15 +154,14 @@ impl Connections {
         shard: u16,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, StoreError> {
-        let count = pipeline.len();
         let answers = match self {
-            Self::Node(managers) => {
-                let at = usize::from(shard) % managers.len();
-                let mut connection = managers[at].clone();
-                connection.req_packed_commands(pipeline, 0, count).await
+            Self::Node(lines) => {
+                let line = &lines[usize::from(shard) % lines.len()];
+                line.commands(pipeline).await
             }
             Self::Cluster(connection) => {
                 let mut connection = connection.clone();
+                let count = pipeline.len();
                 connection.req_packed_commands(pipeline, 0, count).await
             }
         };

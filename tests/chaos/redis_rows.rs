@@ -1,0 +1,212 @@
+//! What happens to Redis.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::nodes::RedisNode;
+use crate::plain_http::get;
+use crate::proxy::Way;
+use crate::rig::Rig;
+use crate::rows::{Row, Setup};
+use crate::support::eventually;
+
+pub fn rows() -> Vec<Row> {
+    const AOF: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec"];
+    let row = |name, strike| Row {
+        name,
+        setup: Setup::default(),
+        strike,
+    };
+    let long = |seconds| Setup {
+        spread: Duration::from_secs(seconds),
+        ..Setup::default()
+    };
+    vec![
+        Row {
+            setup: long(20),
+            ..row("redis-wiped-three-times", |rig| Box::pin(wiped(rig)))
+        },
+        Row {
+            setup: long(16),
+            ..row("redis-older-snapshot", |rig| Box::pin(set_back(rig)))
+        },
+        Row {
+            setup: long(16),
+            ..row("redis-lagging-replica", |rig| Box::pin(promoted(rig)))
+        },
+        Row {
+            setup: Setup {
+                redis: AOF,
+                ..long(14)
+            },
+            ..row("redis-killed-aof", |rig| Box::pin(killed(rig)))
+        },
+        Row {
+            setup: long(18),
+            ..row("redis-frozen-8s", |rig| Box::pin(frozen(rig)))
+        },
+        row("redis-scripts-flushed", |rig| {
+            Box::pin(scripts_flushed(rig))
+        }),
+        row("redis-clients-killed", |rig| Box::pin(clients_killed(rig))),
+        row("redis-full", |rig| Box::pin(full(rig))),
+        row("redis-buckets-deleted", |rig| {
+            Box::pin(buckets_deleted(rig))
+        }),
+        Row {
+            setup: long(14),
+            ..row("network-redis-replies-lost", |rig| {
+                Box::pin(way(rig, |way| way.lost_replies = 10))
+            })
+        },
+        Row {
+            setup: long(14),
+            ..row("network-redis-200ms", |rig| {
+                Box::pin(way(rig, |way| way.delay = Duration::from_millis(200)))
+            })
+        },
+        Row {
+            setup: long(14),
+            ..row("network-redis-no-replies", |rig| {
+                Box::pin(way(rig, |way| way.no_replies = true))
+            })
+        },
+        Row {
+            setup: long(14),
+            ..row("network-redis-no-requests", |rig| {
+                Box::pin(way(rig, |way| way.no_requests = true))
+            })
+        },
+    ]
+}
+
+/// The exhausted orders as the view lists them.
+fn exhausted(redis: &RedisNode) -> BTreeSet<Vec<u8>> {
+    let lists: Vec<String> = redis.ask(&["KEYS", "s{*}x"]);
+    let members = lists
+        .iter()
+        .map(|list| redis.ask::<Vec<Vec<u8>>>(&["ZRANGE", list, "0", "-1"]));
+    members.flatten().collect()
+}
+
+/// FLUSHALL three times under load. Who was exhausted before is so afterwards.
+async fn wiped(rig: &mut Rig) {
+    for _ in 0..3 {
+        let before = eventually(
+            "orders are exhausted",
+            Duration::from_secs(20),
+            async || {
+                let before = exhausted(&rig.redis);
+                (before.len() >= 3).then_some(before)
+            },
+        )
+        .await;
+        rig.redis.ask::<()>(&["FLUSHALL"]);
+        eventually("they are so again", Duration::from_secs(20), async || {
+            before.is_subset(&exhausted(&rig.redis)).then_some(())
+        })
+        .await;
+        rig.all_open().await;
+    }
+}
+
+/// Killed, and started again from a snapshot that is five seconds old.
+async fn set_back(rig: &mut Rig) {
+    rig.redis.ask::<()>(&["SAVE"]);
+    sleep(Duration::from_secs(5)).await;
+    rig.redis.kill();
+    rig.redis.restart().await;
+}
+
+/// A replica that lost its master five seconds ago takes over.
+async fn promoted(rig: &mut Rig) {
+    let master = rig.redis.at();
+    let (host, port) = (master.ip().to_string(), master.port().to_string());
+    let replica = RedisNode::start(&["--replicaof", &host, &port]).await;
+    eventually("the replica follows", Duration::from_secs(20), async || {
+        let role: redis::Value = replica.ask(&["ROLE"]);
+        format!("{role:?}").contains("connected").then_some(())
+    })
+    .await;
+    replica.ask::<()>(&["REPLICAOF", "NO", "ONE"]);
+    sleep(Duration::from_secs(5)).await;
+    rig.to_redis.lead_to(replica.at());
+    // The old master lives on, as one that was cut off does.
+    let old = std::mem::replace(&mut rig.redis, replica);
+    sleep(Duration::from_secs(1)).await;
+    drop(old);
+}
+
+/// `kill -9`, two seconds away; up to a second of writes is gone.
+async fn killed(rig: &mut Rig) {
+    rig.redis.kill();
+    sleep(Duration::from_secs(2)).await;
+    rig.redis.restart().await;
+}
+
+async fn frozen(rig: &mut Rig) {
+    rig.redis.signal("STOP");
+    sleep(Duration::from_secs(8)).await;
+    rig.redis.signal("CONT");
+}
+
+async fn scripts_flushed(rig: &mut Rig) {
+    for _ in 0..10 {
+        rig.redis.ask::<()>(&["SCRIPT", "FLUSH"]);
+        sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn clients_killed(rig: &mut Rig) {
+    for _ in 0..10 {
+        rig.redis.ask::<()>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// `maxmemory` is reached: what comes in waits and says why, what is there goes on.
+async fn full(rig: &mut Rig) {
+    let settled = rig.results().len();
+    rig.redis
+        .ask::<()>(&["CONFIG", "SET", "maxmemory", "100kb"]);
+    eventually("intake is paused", Duration::from_secs(20), async || {
+        for worker in &rig.workers {
+            let page = get(worker.admin, "/metrics").await.body;
+            let paused = |line: &&str| {
+                line.starts_with("settled_intake_paused_shards")
+                    && line.contains("store_full")
+                    && !line.ends_with(" 0")
+            };
+            if page.lines().any(|line| paused(&line)) {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+    eventually("draining goes on", Duration::from_secs(20), async || {
+        (rig.results().len() >= settled + 20).then_some(())
+    })
+    .await;
+    rig.redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+}
+
+/// One bucket of a hundred is deleted, at least one: the sweep puts its orders back.
+async fn buckets_deleted(rig: &mut Rig) {
+    let buckets: Vec<String> = rig.redis.ask(&["KEYS", "s{*}d*"]);
+    let some = buckets.iter().step_by(100).map(String::as_str);
+    let words: Vec<&str> = std::iter::once("DEL").chain(some).collect();
+    assert!(words.len() > 1, "there are no buckets");
+    rig.redis.ask::<()>(&words);
+}
+
+/// The way to Redis is bad for five seconds.
+async fn way(rig: &mut Rig, change: impl Fn(&mut Way)) {
+    let mut bad = Way::default();
+    change(&mut bad);
+    rig.to_redis.set(bad);
+    sleep(Duration::from_secs(5)).await;
+    rig.to_redis.set(Way::default());
+}
