@@ -21,9 +21,9 @@ pub struct Way {
     pub delay: Duration,
     /// So many of a hundred replies are not handed on; the connection ends instead.
     pub lost_replies: u64,
-    /// What the client sends is swallowed.
+    /// What the client sends is swallowed, from then on for ever on this connection.
     pub no_requests: bool,
-    /// What the server sends is swallowed.
+    /// What the server sends is swallowed, the same.
     pub no_replies: bool,
 }
 
@@ -130,7 +130,7 @@ async fn pass(
 ) {
     let (sink, mut source) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let read = async {
-        let mut buffer = vec![0; 64 * 1024];
+        let (mut buffer, mut dead) = (vec![0; 64 * 1024], false);
         loop {
             let Ok(length @ 1..) = from.read(&mut buffer).await else {
                 return;
@@ -138,7 +138,9 @@ async fn pass(
             let Some((delay, swallowed)) = how() else {
                 return;
             };
-            if swallowed {
+            // A stream that went on behind a gap would be none of TCP's.
+            dead |= swallowed;
+            if dead {
                 continue;
             }
             let piece = (Instant::now() + delay, buffer[..length].to_vec());

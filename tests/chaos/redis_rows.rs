@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::checker::metrics::Page;
 use crate::nodes::RedisNode;
-use crate::plain_http::get;
 use crate::proxy::Way;
 use crate::rig::Rig;
 use crate::rows::{Row, Setup};
@@ -82,13 +82,16 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// The exhausted orders as the view lists them.
+/// The exhausted orders as the view lists them, without the type ids, which a rebuild gives anew.
 fn exhausted(redis: &RedisNode) -> BTreeSet<Vec<u8>> {
     let lists: Vec<String> = redis.ask(&["KEYS", "s{*}x"]);
     let members = lists
         .iter()
         .map(|list| redis.ask::<Vec<Vec<u8>>>(&["ZRANGE", list, "0", "-1"]));
-    members.flatten().collect()
+    members
+        .flatten()
+        .map(|member| member[1..].to_vec())
+        .collect()
 }
 
 /// FLUSHALL three times under load. Who was exhausted before is so afterwards.
@@ -173,13 +176,8 @@ async fn full(rig: &mut Rig) {
         .ask::<()>(&["CONFIG", "SET", "maxmemory", "100kb"]);
     eventually("intake is paused", Duration::from_secs(20), async || {
         for worker in &rig.workers {
-            let page = get(worker.admin, "/metrics").await.body;
-            let paused = |line: &&str| {
-                line.starts_with("settled_intake_paused_shards")
-                    && line.contains("store_full")
-                    && !line.ends_with(" 0")
-            };
-            if page.lines().any(|line| paused(&line)) {
+            let page = Page::of(worker.admin).await;
+            if page.sum("settled_intake_paused", &[("reason", "store_full")]) > 0 {
                 return Some(());
             }
         }
@@ -200,6 +198,16 @@ async fn buckets_deleted(rig: &mut Rig) {
     let words: Vec<&str> = std::iter::once("DEL").chain(some).collect();
     assert!(words.len() > 1, "there are no buckets");
     rig.redis.ask::<()>(&words);
+    eventually("they are put back", Duration::from_mins(2), async || {
+        for worker in &rig.workers {
+            let page = Page::of(worker.admin).await;
+            if page.sum("settled_swept_records_total", &[]) > 0 {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
 }
 
 /// The way to Redis is bad for five seconds.
