@@ -11,6 +11,7 @@ pub mod fault;
 pub mod inquiry;
 pub mod kafka;
 pub mod metrics;
+mod plant;
 pub mod shard;
 pub mod store;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use super::template::Subject;
 use super::{Answered, Asker, Question};
 use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::order::{Millis, OrderKey};
+use crate::plant::{self, Plant};
 
 /// What a person gets who asked for one order.
 pub struct AnswerNow {
@@ -55,7 +56,9 @@ impl Job {
     /// Whether anybody still wants it, at `now`.
     pub(super) fn may_start(&self, now: Millis) -> bool {
         let wanted = match self {
-            Self::Claimed(question) => question.asker.standing.stands(),
+            Self::Claimed(question) => {
+                question.asker.standing.stands() || plant::is(Plant::AskedUnowned)
+            }
             Self::Now(question) => !question.caller.is_closed(),
         };
         wanted && now < self.start_before()

@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use super::Log;
 use crate::config::{Config, GroupProtocol};
 use crate::domain::order::Millis;
+use crate::plant::{self, Plant};
 
 /// What ends a transaction that a stopped owner left open; readers are blocked for as long.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -209,7 +210,9 @@ impl Settings {
 
     /// The id that fences a shard's publishers.
     pub fn transactional_id(&self, shard: u16) -> String {
-        format!("{}-results-{shard}", self.app)
+        let worker = self.properties.get("client.id");
+        let name = worker.filter(|_| plant::is(Plant::WorkerInTransactionalId));
+        format!("{}-results-{shard}", name.unwrap_or(&self.app))
     }
 
     /// For the member: joins, is assigned, and reads nothing.
@@ -268,7 +271,12 @@ impl Settings {
     pub fn asker(&self) -> ClientConfig {
         let mut config = self.consumer();
         config.set("group.id", self.floor_group());
-        config.set("isolation.level", "read_uncommitted");
+        let level = if plant::is(Plant::EndReadCommitted) {
+            "read_committed"
+        } else {
+            "read_uncommitted"
+        };
+        config.set("isolation.level", level);
         config.set("fetch.wait.max.ms", "50");
         config.set("queued.min.messages", "1");
         config

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::Ports;
 use super::core::input::FloorFound;
 use crate::domain::order::Millis;
-use crate::kafka::Log;
+use crate::kafka::{Ends, Log};
 use crate::metrics::label::Alarm;
+use crate::plant::{self, Plant};
 use crate::store::Store;
 use crate::store::script::Floor;
 
@@ -39,33 +40,52 @@ pub(super) async fn find<S: Store>(ports: &Ports<S>, shard: u16) -> Result<Floor
         );
         ports.metrics.alarm(Alarm::OutOfRange);
     }
-    let e = committed.map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
+    let e = first_event(committed, events);
     let appended = ports
         .ends
         .append_time(Log::Events, shard, e)
         .await
         .map_err(text)?;
-    let r = match committed {
-        None => results.low,
-        Some(floor) => {
-            let since = appended.unwrap_or_else(|| ports.clock.wall());
-            let since = since.saturating_sub(ports.window + CLOCK_SLACK);
-            let windowed = ports
-                .ends
-                .offset_for_time(Log::Results, shard, since)
-                .await
-                .map_err(text)?;
-            windowed
-                .unwrap_or(results.high)
-                .min(floor.r)
-                .clamp(results.low, results.high)
-        }
+    let since = window_of(appended.unwrap_or_else(|| ports.clock.wall()), ports.window);
+    let windowed = match committed {
+        None => None,
+        Some(_) => ports
+            .ends
+            .offset_for_time(Log::Results, shard, since)
+            .await
+            .map_err(text)?,
     };
+    let r = first_result(committed, windowed, results);
     Ok(FloorFound {
         floor: Floor { e, r },
         appended,
         known_below,
     })
+}
+
+/// The first event that is folded again.
+pub(super) fn first_event(floor: Option<Floor>, events: Ends) -> u64 {
+    match floor {
+        Some(floor) => floor.e.clamp(events.low, events.high),
+        None if plant::is(Plant::ReplayFromLatest) => events.high,
+        None => events.low,
+    }
+}
+
+/// From when on results are folded again, where the first event was appended at `appended`.
+pub(super) fn window_of(appended: Millis, window: Millis) -> Millis {
+    appended.saturating_sub(window + CLOCK_SLACK)
+}
+
+/// The first result that is folded again; `windowed`: the first one of the window, if there is one.
+pub(super) fn first_result(floor: Option<Floor>, windowed: Option<u64>, results: Ends) -> u64 {
+    let Some(floor) = floor else {
+        return results.low;
+    };
+    windowed
+        .unwrap_or(results.high)
+        .min(floor.r)
+        .clamp(results.low, results.high)
 }
 
 /// An open exhaustion must be heard of this long before retention removes its result: nothing else

@@ -11,6 +11,7 @@ use crate::domain::record::Record;
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Open;
+use crate::plant::{self, Plant};
 use crate::store::script::Claimed;
 
 /// An exhausted order whose type lost its `then` is still in a bucket: once a day keeps it visible.
@@ -70,6 +71,10 @@ impl Core {
                 }
                 self.still_open(&claimed, Open::Unknown);
             }
+            Answer::CouldNotAsk {
+                why: CouldNotAsk::TimedOut,
+                ..
+            } if plant::is(Plant::TimeoutIsAttempt) => self.still_open(&claimed, Open::Unknown),
             Answer::CouldNotAsk { why, retry_after } => {
                 if why == CouldNotAsk::Configuration {
                     out.notes
@@ -105,7 +110,8 @@ impl Core {
                     )
             })
         };
-        if let Some(delay) = delay {
+        let rests = || plant::is(Plant::ExhaustedOutsideLog).then_some(WITHOUT_THEN);
+        if let Some(delay) = delay.or_else(rests) {
             record.due = now + delay;
             return self.reschedule(claimed, record);
         }

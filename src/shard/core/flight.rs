@@ -8,6 +8,7 @@ use super::input::{Alarm, Command, Note, Output};
 use super::{Core, Generation, Phase, Rebuild};
 use crate::domain::order::Millis;
 use crate::metrics::label::RecoveryCause as Cause;
+use crate::plant::{self, Plant};
 use crate::store::StoreError;
 use crate::store::script::{BATCH, Body, Claimed, Meta, Reply, Script};
 
@@ -106,11 +107,12 @@ impl Core {
         let Some(flight) = &mut own.outbox.flight else {
             return;
         };
+        let ours = |meta: &Meta| meta.token == own.token || plant::is(Plant::NoToken);
         match answer {
-            Ok(Some(meta)) if meta.token == own.token && meta.version == own.version + 1 => {
+            Ok(Some(meta)) if ours(&meta) && meta.version == own.version + 1 => {
                 self.script_done(None, out);
             }
-            Ok(Some(meta)) if meta.token == own.token && meta.version == own.version => {
+            Ok(Some(meta)) if ours(&meta) && meta.version == own.version => {
                 flight.again_at = Some(mono);
             }
             Ok(_) => self.recover(Cause::Mismatch, out),
@@ -142,7 +144,7 @@ impl Core {
             (Body::Fold(folds), reply) => {
                 // A question of the phase before must not end the phase that was opened.
                 for fold in folds.iter().filter(|fold| fold.requeue.is_some()) {
-                    own.wheel.remove(&fold.id);
+                    own.wheel.clear(&fold.id);
                 }
                 own.folded(&flight.offsets, reply.as_ref(), out);
                 if let Some(Reply::Folded { claimed, .. }) = reply {

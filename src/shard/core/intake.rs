@@ -12,6 +12,7 @@ use crate::domain::order::{Millis, OrderId, OrderKey, TypeId};
 use crate::domain::result::{OrderResult, Outcome};
 use crate::kafka::EventRecord;
 use crate::metrics::label::{EventOutcome, PauseReason, RecoveryCause as Cause};
+use crate::plant::{self, Plant};
 use crate::store::script::Found;
 
 /// Events read but not folded, beyond which no more are read.
@@ -109,7 +110,7 @@ impl Core {
             }
         };
         let shard = event.key.shard(self.plan.shards);
-        if shard != self.plan.shard {
+        if shard != self.plan.shard && !plant::is(Plant::MisplacedKept) {
             return own.forward(record, shard, out);
         }
         let Some(type_id) = own.types.admit(&event.key.order_type, &self.plan, cursor) else {
@@ -145,7 +146,7 @@ impl Core {
                 continue;
             };
             if own.gate.planned(&id).is_some() {
-                own.gate.wait(&id, record);
+                own.wait(&id, record);
                 continue;
             }
             match found {
@@ -226,7 +227,7 @@ impl Generation {
         match &event.body {
             Body::Terminal(said) => {
                 if self.gate.planned(&id).is_some() {
-                    self.gate.wait(&id, record);
+                    self.wait(&id, record);
                 } else if let Some(status) = settled {
                     let agrees = status == said.status;
                     self.settled_already(record, agrees, out);
@@ -234,7 +235,7 @@ impl Generation {
                     self.intake.terminal.push_back((id, record));
                 }
             }
-            Body::Requeue { .. } if self.gate.planned(&id).is_some() => self.gate.wait(&id, record),
+            Body::Requeue { .. } if self.gate.planned(&id).is_some() => self.wait(&id, record),
             // A pending event of a settling order says nothing new: what plans its result holds E
             // below both, or the view has the order pending.
             Body::Pending { .. } if self.gate.planned(&id).is_some() => {
@@ -260,6 +261,14 @@ impl Generation {
                 }
             }
         }
+    }
+
+    /// The event is judged after its order's result was read back; until then it holds `E`.
+    fn wait(&mut self, id: &OrderId, record: EventRecord) {
+        if plant::is(Plant::WaitingDropped) {
+            return self.intake.offsets.release(record.offset);
+        }
+        self.gate.wait(id, record);
     }
 
     fn done(&mut self, offset: u64, outcome: EventOutcome, out: &mut Output) {

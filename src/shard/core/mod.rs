@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use crate::domain::order::{Mark, MarkKey, Millis};
 use crate::domain::status::Terminal;
 use crate::metrics::label::{PauseReason, RecoveryCause as Cause};
+use crate::plant::{self, Plant};
 use crate::store::script::{Floor, Token};
 use gate::Gate;
 use input::{Command, Input, Note, Output};
@@ -119,6 +120,9 @@ pub struct Core {
     permits: Vec<u32>,
     /// Results below were told already, or are history that a rebuild reads again.
     told: u64,
+    /// What a planted bug keeps of the old generation.
+    #[cfg(test)]
+    kept: Wheel,
 }
 
 impl Core {
@@ -135,6 +139,8 @@ impl Core {
             floor: None,
             permits,
             told: 0,
+            #[cfg(test)]
+            kept: Wheel::default(),
         }
     }
 
@@ -157,6 +163,7 @@ impl Core {
             }
             Input::Tick => self.tick(out),
             input if generation == self.generation => self.accept(input, out),
+            old @ Input::Answered(_) if plant::is(Plant::OldQuestionsKept) => self.accept(old, out),
             _ => {}
         }
     }
@@ -262,8 +269,13 @@ impl Core {
         self.generation += 1;
         out.commands.clear();
         self.floor = None;
-        if self.own.take().is_some() || !matches!(self.phase, Phase::Idle | Phase::Resting(_)) {
+        let old = self.own.take();
+        if old.is_some() || !matches!(self.phase, Phase::Idle | Phase::Resting(_)) {
             out.commands.push(Command::Release);
+        }
+        #[cfg(test)]
+        if plant::is(Plant::OldQuestionsKept) {
+            self.kept = old.map(|own| own.wheel).unwrap_or_default();
         }
     }
 
@@ -285,6 +297,7 @@ impl Core {
             .fold(survey.e, u64::min);
         let r = survey
             .oldest_exhaustion
+            .filter(|_| !plant::is(Plant::FloorIgnoresExhausted))
             .map_or(survey.r, |offset| offset.min(survey.r));
         out.commands.push(Command::CommitFloor(Floor { e, r }));
     }
@@ -297,6 +310,11 @@ impl Core {
                     self.own.as_mut().and_then(|own| own.gate.committed(mono))
                 {
                     out.notes.push(Note::Committed(count, took));
+                }
+            }
+            Err(_) if plant::is(Plant::PublisherReused) => {
+                if let Some(own) = &mut self.own {
+                    own.gate = Gate::default();
                 }
             }
             Err(error) => {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::order::Millis;
+use crate::plant::{self, Plant};
 
 /// Unfolded, waiting, in the gate, or a dead letter or forward not acknowledged.
 #[derive(Clone, Debug, Default)]
@@ -65,9 +66,13 @@ impl Offsets {
 
     /// `E` of a script that gives effect to `accounted` (sorted), or of one that accounts for none.
     pub fn e(&self, accounted: &[u64]) -> u64 {
+        let bug = |offset: &u64| {
+            plant::is(Plant::EFromPosition)
+                || plant::is(Plant::EPastOpen) && accounted.last() > Some(offset)
+        };
         self.held
             .keys()
-            .find(|offset| accounted.binary_search(offset).is_err())
+            .find(|offset| accounted.binary_search(offset).is_err() && !bug(offset))
             .copied()
             .unwrap_or(self.position)
     }

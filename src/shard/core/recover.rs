@@ -10,6 +10,7 @@ use super::{Core, Gate, Generation, Phase, Rebuild, Wheel};
 use crate::domain::order::Millis;
 use crate::kafka::Ends;
 use crate::metrics::label::RecoveryCause as Cause;
+use crate::plant::{self, Plant};
 use crate::store::script::Meta;
 use crate::store::{Acquired, StoreError};
 
@@ -81,6 +82,10 @@ impl Core {
             surveyed_at: self.mono,
             floored_at: self.mono,
         });
+        #[cfg(test)]
+        if let Some(own) = &mut self.own {
+            own.wheel = std::mem::take(&mut self.kept);
+        }
         match (meta.rebuild, floor) {
             (Some(_), None) => {
                 self.phase = Phase::FindingFloor;
@@ -186,9 +191,12 @@ impl Core {
             if own.rebuild.is_some() {
                 self.told = self.told.max(ends.results.high);
             }
-            let from = own.results.position();
             own.intake.end = ends.events.high;
+            if plant::is(Plant::ResultsUnread) {
+                self.results(Vec::new(), ends.results.high, out);
+            }
             self.phase = Phase::FoldingResults(ends.results.high);
+            let from = self.own.as_ref().map_or(0, |own| own.results.position());
             out.commands.push(Command::ReadResults(from));
         }
     }
@@ -197,7 +205,7 @@ impl Core {
     pub(super) fn advance(&mut self, out: &mut Output) {
         if let Phase::FoldingResults(end) = self.phase
             && let Some(own) = &mut self.own
-            && own.results.position() >= end
+            && (own.results.position() >= end || plant::is(Plant::EventsBeforeResults))
             && own.results.is_empty()
             && own.outbox.is_idle()
         {

@@ -12,6 +12,7 @@ use crate::domain::record::Record;
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::schedule::granule;
 use crate::kafka::ResultRecord;
+use crate::plant::{self, Plant};
 use crate::store::key::MARK_HOURS;
 use crate::store::script::{BATCH, Settle, SettleOne, SettleOutcome};
 
@@ -100,12 +101,27 @@ impl Core {
         own.results.position = own.results.position.max(position);
     }
 
+    /// A planted bug: what goes to the publisher counts as read back.
+    pub(super) fn settle_unread(&mut self, group: &[OrderResult], out: &mut Output) {
+        let (appended, Some(own)) = (self.now(), &self.own) else {
+            return;
+        };
+        let offsets = own.results.position..;
+        let records = offsets.zip(group).map(|(offset, result)| ResultRecord {
+            offset,
+            appended,
+            result: Some(result.clone()),
+        });
+        self.results(records.collect(), 0, out);
+    }
+
     /// The oldest append time of a result whose order must still be remembered. Marks follow the
     /// intake clock, not the wall clock: an event that waited in the log for longer than the window
     /// must still find the mark that was there when it was appended.
     pub(super) fn window_start(&self) -> Millis {
         let Some(own) = &self.own else { return 0 };
         let clock = match own.caught_up {
+            _ if plant::is(Plant::MarksByWallClock) => Some(self.now()),
             Some(at) if own.intake.offsets.is_empty() => Some(at),
             _ => own.intake.offsets.intake_clock().or(own.results.clock),
         };
@@ -196,7 +212,7 @@ impl Core {
                     type_id,
                     req_no: result.key.req_no,
                 };
-                own.wheel.remove(&id);
+                own.wheel.clear(&id);
                 self.leave_gate(&id, read, out);
             }
             if record.offset >= self.told {

@@ -7,9 +7,10 @@ use super::flight::Flight;
 use super::input::Output;
 use super::intake::second;
 use super::results::marks_end;
-use super::{Core, Phase};
+use super::{Core, Generation, Phase};
 use crate::domain::order::{Millis, OrderId, RECORD_HASHES, TypeId};
 use crate::domain::record::Record;
+use crate::plant::{self, Plant};
 use crate::store::script::{BATCH, Body, Lookup, Reschedule};
 
 /// An order to put back: where it goes is decided when the script is made.
@@ -135,6 +136,7 @@ impl Core {
             Kind::Upkeep if self.phase == Phase::EndingLeases => {
                 (!own.outbox.leases.is_empty()).then_some(0)
             }
+            Kind::Upkeep if plant::is(Plant::IdleNotSwept) && own.is_idle() => None,
             Kind::Upkeep => Some(own.outbox.sweep_at),
             _ => None,
         }
@@ -274,5 +276,14 @@ impl Core {
             .max()
             .unwrap_or(super::plan::LEASE_SLACK);
         (longest / 1000) as u32 + 2
+    }
+}
+
+impl Generation {
+    /// A planted bug's reason to rest: the view lacks nothing of `E`, `R` and the rebuild.
+    fn is_idle(&self) -> bool {
+        self.rebuild.is_none()
+            && self.e == self.intake.offsets.e(&[])
+            && self.results.rest().is_none()
     }
 }

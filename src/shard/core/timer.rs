@@ -10,6 +10,7 @@ use crate::domain::order::{Millis, OrderId};
 use crate::domain::record::Record;
 use crate::domain::schedule::{SCHEDULE_MAX, Schedule, granule};
 use crate::domain::status::Open;
+use crate::plant::{self, Plant};
 use crate::store::script::{BATCH, Body, Claim, Claimed, Fold, Placement};
 
 /// Longer than the coordinator leaves a stopped owner's transaction open.
@@ -80,6 +81,9 @@ impl Core {
             && let Some(own) = &mut self.own
             && let Some(group) = own.gate.next_group(self.mono)
         {
+            if plant::is(Plant::SettledAtProduce) {
+                self.settle_unread(&group, out);
+            }
             out.commands.push(Command::Publish(group));
         }
     }
@@ -189,7 +193,10 @@ impl Core {
         };
         // A mistaken `askAt` must not lie beyond what the view can keep: it would stop the shard.
         let due = due.max(ask_at.min(unfolded.appended.saturating_add(SCHEDULE_MAX)));
-        let kept = kept::join(query.as_deref(), unfolded.traceparent.as_deref());
+        let query = query
+            .as_deref()
+            .filter(|_| requeue.is_none() || !plant::is(Plant::RequeueWithoutQuery));
+        let kept = kept::join(query, unfolded.traceparent.as_deref());
         let mut record = Record {
             has_query: kept.is_some(),
             last,

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::domain::order::{Millis, OrderId, TypeId};
+use crate::plant::{self, Plant};
 use crate::store::script::Claimed;
 
 #[derive(Clone, Debug)]
@@ -72,14 +73,21 @@ impl Wheel {
 
     /// Takes an order out if `claim` is its newest.
     pub fn take(&mut self, id: &OrderId, claim: u32) -> Option<Claimed> {
-        if self.open.get(id)?.claimed.record.claim != claim {
+        let newest = self.open.get(id)?.claimed.record.claim;
+        if newest != claim && !plant::is(Plant::ClaimNotCompared) {
             return None;
         }
         self.remove(id)
     }
 
-    /// Takes an order out whatever its claim: its result was read back.
-    pub fn remove(&mut self, id: &OrderId) -> Option<Claimed> {
+    /// Takes an order out whatever its claim: its result was read back, or a requeue began a phase.
+    pub fn clear(&mut self, id: &OrderId) {
+        if !plant::is(Plant::ClaimNotCompared) {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: &OrderId) -> Option<Claimed> {
         let open = self.open.remove(id)?;
         if let Some(count) = self.by_type.get_mut(&id.type_id) {
             *count -= 1;

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::shard::{Fields, Shard};
 use crate::domain::order::{Millis, OrderId, OrderKey, TypeId, TypeName};
 use crate::domain::status::Status;
+use crate::plant::{self, Plant};
 use crate::store::key::{Key, LAYOUT};
 use crate::store::script::{Found, Meta, Slot, Survey};
 use crate::store::{Acquire, Acquired, Dump, StoreError};
@@ -22,6 +23,9 @@ impl Shard {
             }
             meta.epoch += 1;
             meta.token = acquire.token;
+            if plant::is(Plant::NoRebuildMark) {
+                meta.rebuild = None;
+            }
             meta.r = meta.rebuild.unwrap_or(meta.r);
         } else {
             let Some(floor) = acquire.floor else {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::domain::order::{Mark, MarkKey, Millis, OrderId, ReqNo, TypeId, TypeName};
 use crate::domain::record::Record;
 use crate::domain::status::Terminal;
+use crate::plant::{self, Plant};
 use crate::store::StoreError;
 use crate::store::key::{Key, mark_hash};
 use crate::store::script::{COARSE_MAX, Claimed, Placement, SLOT_SECONDS, Token};
@@ -205,7 +206,10 @@ impl Shard {
             claim: record.claim,
             req_no: id.req_no,
         };
-        self.bucket(id.type_id, second)?.push_front(entry);
+        let bucket = self.bucket(id.type_id, second)?;
+        if !plant::is(Plant::ClaimInTwoSteps) {
+            bucket.push_front(entry);
+        }
         Ok(())
     }
 

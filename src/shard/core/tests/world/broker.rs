@@ -8,8 +8,18 @@ use super::worker::Which;
 use super::{Happening, World};
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::Open;
+use crate::plant::{self, Plant};
 use crate::shard::core::input::Input;
 use crate::store::script::Floor;
+
+/// Whose coordinator a worker's publisher speaks to.
+fn transactional_id(asker: Asker) -> usize {
+    if plant::is(Plant::WorkerInTransactionalId) {
+        asker.worker
+    } else {
+        0
+    }
+}
 
 impl World {
     pub(super) fn acknowledge(&mut self, asker: Asker, offset: u64, failed: bool) {
@@ -33,7 +43,8 @@ impl World {
         if self.fails(self.storm.commits / 4) {
             return self.deliver(asker, Input::Fenced(Err("timed out".to_owned())));
         }
-        match self.coordinator.init(&mut self.results, self.now) {
+        let id = transactional_id(asker);
+        match self.coordinators[id].init(&mut self.results, self.now) {
             Ok(epoch) => {
                 self.stir(Which::Results);
                 let delay = self.delay();
@@ -50,10 +61,8 @@ impl World {
         } else {
             results.len()
         };
-        match self
-            .coordinator
-            .produce(&mut self.results, epoch, self.now, &results[..count])
-        {
+        let publisher = &mut self.coordinators[transactional_id(asker)];
+        match publisher.produce(&mut self.results, epoch, self.now, &results[..count]) {
             Err(Refused::Concurrent) => {
                 return self.at(
                     5,
@@ -90,7 +99,7 @@ impl World {
     }
 
     pub(super) fn end(&mut self, asker: Asker, epoch: u32, txn: Txn) {
-        match self.coordinator.commit(epoch, txn) {
+        match self.coordinators[transactional_id(asker)].commit(epoch, txn) {
             Ok(()) => {
                 self.mark_later(txn);
                 let delay = self.delay();
@@ -112,8 +121,11 @@ impl World {
     }
 
     /// A commit arrives whose publisher has given up.
-    pub(super) fn end_late(&mut self, epoch: u32, txn: Txn) {
-        if self.coordinator.commit(epoch, txn).is_ok() {
+    pub(super) fn end_late(&mut self, asker: Asker, epoch: u32, txn: Txn) {
+        if self.coordinators[transactional_id(asker)]
+            .commit(epoch, txn)
+            .is_ok()
+        {
             self.note(|| format!("{txn:?} lands late"));
             self.saw("unknown commit landed late");
             self.mark_later(txn);

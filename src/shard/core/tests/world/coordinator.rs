@@ -14,14 +14,12 @@ pub enum Refused {
     Concurrent,
 }
 
-/// `<app>-results-<p>`.
+/// Of `<app>-results-<p>`.
 #[derive(Clone, Debug, Default)]
 pub struct Coordinator {
     epoch: u32,
     open: Option<Txn>,
     ending: Option<Txn>,
-    /// Without it nothing stops a producer that was replaced.
-    pub fences_nothing: bool,
 }
 
 impl Coordinator {
@@ -41,7 +39,7 @@ impl Coordinator {
     }
 
     fn check(&self, epoch: u32) -> Result<(), Refused> {
-        if epoch != self.epoch && !self.fences_nothing {
+        if epoch != self.epoch {
             Err(Refused::Fenced)
         } else if self.ending.is_some() {
             Err(Refused::Concurrent)

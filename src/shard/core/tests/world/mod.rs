@@ -67,7 +67,8 @@ pub struct World {
     pub store: MemoryStore,
     pub events: Log<Said>,
     pub results: Log<OrderResult>,
-    pub coordinator: Coordinator,
+    /// By transactional id: one, as long as it names the shard alone.
+    pub coordinators: [Coordinator; 2],
     pub bank: Bank,
     pub workers: Vec<Worker>,
     pub watch: Watch,
@@ -139,7 +140,7 @@ impl World {
             store: MemoryStore::new(Clock::start()),
             events: Log::new(),
             results: Log::new(),
-            coordinator: Coordinator::default(),
+            coordinators: Default::default(),
             bank,
             workers,
             watch: Watch::default(),
@@ -264,13 +265,17 @@ impl World {
                 }
             }
             Happening::Mark(txn) => {
-                self.coordinator.mark(&mut self.results, self.now, txn);
+                for coordinator in &mut self.coordinators {
+                    coordinator.mark(&mut self.results, self.now, txn);
+                }
                 self.stir(Which::Results);
             }
             Happening::TimeOut(txn) => {
-                if self.coordinator.time_out(&mut self.results, self.now, txn) {
-                    self.saw("transaction timed out");
-                    self.stir(Which::Results);
+                for id in 0..self.coordinators.len() {
+                    if self.coordinators[id].time_out(&mut self.results, self.now, txn) {
+                        self.saw("transaction timed out");
+                        self.stir(Which::Results);
+                    }
                 }
             }
             Happening::Intruder(end) => self.intruder(end),

@@ -9,6 +9,7 @@ use super::{Happening, World};
 use crate::domain::order::MarkKey;
 use crate::shard::core::input::{FloorFound, Input};
 use crate::shard::core::plan::CLAIM_AHEAD;
+use crate::shard::floor;
 use crate::store::script::{Body, Floor, Reply, Script, Token};
 use crate::store::{Acquire, StoreError};
 
@@ -87,22 +88,11 @@ impl World {
         } else {
             self.floors.last().copied()
         };
-        let (events, results) = (self.events.ends(), self.results.ends());
-        let e = floor.map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
+        let e = floor::first_event(floor, self.events.ends());
         let appended = self.events.append_time(e);
-        let r = match floor {
-            None => results.low,
-            Some(floor) => {
-                let since = appended
-                    .unwrap_or(self.now)
-                    .saturating_sub(self.plan.window + 60_000);
-                let windowed = self.results.offset_for_time(since);
-                windowed
-                    .unwrap_or(results.high)
-                    .min(floor.r)
-                    .clamp(results.low, results.high)
-            }
-        };
+        let since = floor::window_of(appended.unwrap_or(self.now), self.plan.window);
+        let windowed = self.results.offset_for_time(since);
+        let r = floor::first_result(floor, windowed, self.results.ends());
         FloorFound {
             floor: Floor { e, r },
             appended,

@@ -10,6 +10,7 @@ use super::{Happening, World};
 use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::order::Millis;
 use crate::domain::result::OrderResult;
+use crate::plant::{self, Plant};
 use crate::shard::core::input::{Ask, Command, Heard, Input, LogEnds};
 use crate::store::script::{Floor, Script};
 
@@ -134,10 +135,13 @@ impl World {
             }
             Request::Fence => self.fence(asker),
             Request::AskEnds => {
-                let ends = LogEnds {
+                let mut ends = LogEnds {
                     events: self.events.ends(),
                     results: self.results.ends(),
                 };
+                if plant::is(Plant::EndReadCommitted) {
+                    ends.results.high = self.results.stable();
+                }
                 let failed = self.fails(self.storm.requests);
                 self.deliver(
                     asker,
@@ -168,7 +172,7 @@ impl World {
             Request::CommitGroup(e) => self.committed = e,
             Request::Produce(epoch, results) => self.produce(asker, epoch, results),
             Request::End(epoch, txn) => self.end(asker, epoch, txn),
-            Request::GhostEnd(epoch, txn) => self.end_late(epoch, txn),
+            Request::GhostEnd(epoch, txn) => self.end_late(asker, epoch, txn),
             Request::Question(ask) => self.question(asker, &ask),
             Request::Letter(offset) => {
                 let failed = self.fails(self.storm.letters);
@@ -193,7 +197,7 @@ impl World {
             return;
         }
         let started: Millis = own.mono(self.now);
-        let stands = own.core.generation() == asker.generation;
+        let stands = own.core.generation() == asker.generation || plant::is(Plant::AskedUnowned);
         let (started, answer, latency) = if !stands || started > ask.start_before {
             (
                 None,
