@@ -177,7 +177,7 @@ labels! {
         Violation = "violation",
         /// A record of `order-results` that is none of ours.
         ForeignResult = "foreign_result",
-        /// A log's head was deleted beyond the position that the view needs.
+        /// Events were trimmed that a wiped view or an inlet still needed.
         OutOfRange = "out_of_range",
         /// The view was empty and is folded again.
         ViewRebuilt = "view_rebuilt",

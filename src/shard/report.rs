@@ -9,6 +9,7 @@ use crate::domain::order::{Millis, TypeId, TypeName};
 use crate::kafka::Ends;
 use crate::metrics::label::{Alarm as AlarmKind, Label, StallReason};
 use crate::metrics::{Metrics, ShardMetrics, TypeGauges, ViewGauges};
+use crate::store::key::Key;
 use crate::store::script::Survey;
 
 /// Where notes go.
@@ -122,14 +123,22 @@ impl Reporter<'_> {
         }
     }
 
+    /// An alarm of its own would tell the same again: the gauge is what raises the alert.
     fn out_of_range(&self, log: &str, position: u64, Ends { low, high }: Ends) {
+        let shard = self.shard;
+        let field = if log == "order-events" { "e" } else { "r" };
+        // Behind the prefix, where one is configured.
+        let meta = Key::Meta.name("", shard);
+        let way_out = format!("HSET {meta} {field} {}", position.max(low).min(high));
         tracing::error!(
-            shard = self.shard,
+            shard,
             log,
             position,
             low,
             high,
-            "the position lies outside the log, the shard stands still rather than skip"
+            way_out,
+            "the position lies outside the log, the shard stands still rather than skip; the way out, \
+             once somebody knows what is missing, is this command in Redis"
         );
         self.gauges.stall(StallReason::OutOfRange);
     }
@@ -141,10 +150,7 @@ impl Reporter<'_> {
                 log,
                 position,
                 ends,
-            } => {
-                self.out_of_range(log, *position, *ends);
-                AlarmKind::OutOfRange
-            }
+            } => return self.out_of_range(log, *position, *ends),
             Alarm::Contradiction(key) => {
                 self.bursts.add(Kind::Contradiction, key);
                 AlarmKind::ContradictedAnswer
@@ -183,7 +189,12 @@ impl Reporter<'_> {
                 AlarmKind::ForeignResult
             }
             Alarm::Damaged(error) => {
-                tracing::error!(shard, error, "the view is damaged");
+                tracing::error!(
+                    shard,
+                    error,
+                    "the view is damaged, the shard stands still; the way out is to mend what the error \
+                     names, or to delete the shard's keys in Redis, which are folded anew from the topics"
+                );
                 return self.gauges.stall(StallReason::ViewCorrupt);
             }
             Alarm::Step(step, error) => {
