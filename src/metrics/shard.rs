@@ -108,6 +108,11 @@ impl ShardMetrics {
         state.stalled = Some(reason);
     }
 
+    /// Whether it stands still.
+    pub fn is_stalled(&self) -> bool {
+        locked(&self.state).phase == Phase::Stalled
+    }
+
     /// The shard did its round at `now`, monotonic milliseconds of the process clock.
     pub fn tick(&self, now: Millis) {
         locked(&self.state).ticked = Some(now);

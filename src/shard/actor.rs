@@ -20,7 +20,7 @@ use super::core::plan::Plan;
 use super::core::{Core, Phase};
 use super::floor::{Needed, left};
 use super::letters::{Fate, Letters};
-use super::report::{Reporter, gauges};
+use super::report::{Reporter, doing, gauges};
 use super::{Ownership, Ports};
 use crate::domain::order::Millis;
 use crate::fault;
@@ -30,7 +30,7 @@ use crate::kafka::producer::Delivered;
 use crate::kafka::publisher::Publisher;
 use crate::kafka::{EventRecord, Log, ResultRecord};
 use crate::metrics::ShardMetrics;
-use crate::metrics::label::{Label, PauseReason, Phase as Doing};
+use crate::metrics::label::{Label, PauseReason};
 use crate::store::Store;
 
 /// Answers under way: more than any ceiling lets be open at a time.
@@ -281,12 +281,8 @@ impl<S: Store> Shard<S> {
         self.gauges.tick(now);
         if self.told.phase != Some(phase) {
             self.told.phase = Some(phase);
-            match phase {
-                Phase::Open => self.gauges.set_phase(Doing::Open),
-                Phase::Idle => self.gauges.set_phase(Doing::Assigned),
-                // A stall that was told stays told while the shard rests.
-                Phase::Resting(_) => {}
-                _ => self.gauges.set_phase(Doing::Recovering),
+            if let Some(doing) = doing(phase, self.gauges.is_stalled()) {
+                self.gauges.set_phase(doing);
             }
         }
         let paused = self.core.paused();

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::bursts::{Bursts, Kind};
+use super::core::Phase;
 use super::core::input::{Alarm, Note};
 use super::core::plan::Plan;
 use crate::domain::order::{Millis, TypeId, TypeName};
 use crate::kafka::Ends;
-use crate::metrics::label::{Alarm as AlarmKind, Label, StallReason};
+use crate::metrics::label::{Alarm as AlarmKind, Label, Phase as Doing, StallReason};
 use crate::metrics::{Metrics, ShardMetrics, TypeGauges, ViewGauges};
 use crate::store::key::Key;
 use crate::store::script::Survey;
@@ -212,6 +213,26 @@ impl Reporter<'_> {
     }
 }
 
+/// What to tell of a shard in this phase; `None`: what was told stands. A shard that stands still does
+/// so until its view and its logs were looked at again and found good: a gauge that fell for each look
+/// would end the alert and raise it anew.
+pub(super) fn doing(phase: Phase, stalled: bool) -> Option<Doing> {
+    match phase {
+        Phase::Idle => Some(Doing::Assigned),
+        Phase::Resting(_)
+        | Phase::Acquiring
+        | Phase::FindingFloor
+        | Phase::Fencing
+        | Phase::AskingEnds
+            if stalled =>
+        {
+            None
+        }
+        Phase::Open => Some(Doing::Open),
+        _ => Some(Doing::Recovering),
+    }
+}
+
 /// What a survey says about each type, for the gauges. `now` is shard time.
 pub(super) fn gauges(survey: &Survey, plan: &Plan, now: Millis) -> ViewGauges {
     let configured = |name: &TypeName| plan.types.iter().any(|known| known.name == *name);
@@ -240,5 +261,33 @@ pub(super) fn gauges(survey: &Survey, plan: &Plan, now: Millis) -> ViewGauges {
             .iter()
             .map(|(id, name, cursor)| of(*id, name, *cursor))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_stands_still_until_it_was_looked_at_again_and_found_good() {
+        let looks = [
+            Phase::Resting(7),
+            Phase::Acquiring,
+            Phase::FindingFloor,
+            Phase::Fencing,
+            Phase::AskingEnds,
+        ];
+        for phase in looks {
+            assert_eq!(doing(phase, true), None, "{phase:?}");
+            assert_eq!(doing(phase, false), Some(Doing::Recovering), "{phase:?}");
+        }
+        for stalled in [true, false] {
+            assert_eq!(
+                doing(Phase::FoldingResults(7), stalled),
+                Some(Doing::Recovering)
+            );
+            assert_eq!(doing(Phase::Open, stalled), Some(Doing::Open));
+            assert_eq!(doing(Phase::Idle, stalled), Some(Doing::Assigned));
+        }
     }
 }
