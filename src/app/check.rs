@@ -141,13 +141,11 @@ async fn topics(config: &Config, world: World) -> Result<Vec<Finding>, TopicsErr
 async fn redis(config: &Config) -> Finding {
     let asked = async {
         let store = RedisStore::connect(&config.redis.urls, &config.redis.prefix).await?;
-        Ok::<_, StoreError>((
-            store.check().await?,
-            recorded_shards(&store, config.shards).await?,
-        ))
+        let health = store.check().await?;
+        Ok::<_, StoreError>((health, views(&store, config.shards).await?))
     };
     match asked.await {
-        Ok((_, Some(recorded))) => refused(
+        Ok((_, Views::Of(recorded))) => refused(
             "redis",
             format!(
                 "the view was made for {recorded} shards, not {}: orders would be looked for elsewhere",
@@ -155,6 +153,7 @@ async fn redis(config: &Config) -> Finding {
             ),
             "set shards back; to change it, settle everything, then use new topics, another app and an empty prefix",
         ),
+        Ok((_, Views::Unreadable(error))) => refused("redis", error, MEND),
         Err(error) => {
             let urls: Vec<_> = config.redis.urls.iter().map(Secret::shown).collect();
             refused(
@@ -171,23 +170,48 @@ async fn redis(config: &Config) -> Finding {
             ),
             "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in its configuration file",
         ),
-        Ok((health, _)) => Finding {
+        Ok((health, views)) => Finding {
             subject: "redis".to_owned(),
-            verdict: Verdict::Ok(format!("{}, noeviction", health.version)),
+            verdict: match views {
+                Views::Damaged(shard, error) => {
+                    Verdict::Warn(format!("shard {shard} will stand still: {error}; {MEND}"))
+                }
+                _ => Verdict::Ok(format!("{}, noeviction", health.version)),
+            },
         },
     }
 }
 
-/// Another number of shards than `shards`, if a view records one.
-async fn recorded_shards(store: &RedisStore, shards: u16) -> Result<Option<u16>, StoreError> {
+const MEND: &str = "mend what the error names, or delete the keys of that view, which is folded anew from the topics";
+
+/// What the views that are there say of a start.
+enum Views {
+    Good,
+    /// Made for another number of shards.
+    Of(u16),
+    /// One cannot be read; the other shards can do their work.
+    Damaged(u16, String),
+    /// Not one can be read: of a later layout, most likely.
+    Unreadable(String),
+}
+
+async fn views(store: &RedisStore, shards: u16) -> Result<Views, StoreError> {
+    let (mut readable, mut damaged) = (false, None);
     for shard in 0..shards {
-        if let Some(meta) = store.meta(shard).await?
-            && meta.shards != shards
-        {
-            return Ok(Some(meta.shards));
+        match store.meta(shard).await {
+            Ok(Some(meta)) if meta.shards != shards => return Ok(Views::Of(meta.shards)),
+            Ok(_) => readable = true,
+            Err(error @ StoreError::Corrupt(_)) => {
+                damaged.get_or_insert((shard, error.to_string()));
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    Ok(match damaged {
+        None => Views::Good,
+        Some((shard, error)) if readable => Views::Damaged(shard, error),
+        Some((_, error)) => Views::Unreadable(error),
+    })
 }
 
 fn refused(subject: &str, why: String, way_out: &str) -> Finding {

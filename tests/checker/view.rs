@@ -47,6 +47,15 @@ impl Site {
             .unwrap();
     }
 
+    /// Makes a key a string.
+    pub fn put(&self, key: &str, value: &str) {
+        redis::cmd("SET")
+            .arg(key)
+            .arg(value)
+            .exec(&mut self.redis())
+            .unwrap();
+    }
+
     /// Removes the record of one order, whose number does not end in digits: only then it stands in
     /// its field as it is.
     pub fn take_from_the_view(&self, number: &str) {

@@ -115,6 +115,23 @@ async fn a_start_without_what_the_promises_rest_on_is_refused_with_the_way_out()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_view_that_cannot_be_read_is_a_warning_and_all_of_them_refuse_the_start() {
+    let Some(site) = Site::create("damaged", 4, TYPES) else {
+        return;
+    };
+    site.put("s{2}meta", "somebody's hands");
+    let check = site.settled(&["check"]);
+    assert!(check.status.success(), "{check:?}");
+    let lines = String::from_utf8(check.stdout).unwrap();
+    let warning = "warning: redis: shard 2 will stand still: the view is damaged: ";
+    assert!(lines.contains(warning), "{lines}");
+    for shard in [0, 1, 3] {
+        site.put(&format!("s{{{shard}}}meta"), "somebody's hands");
+    }
+    refused(&site, &["redis: the view is damaged", "delete the keys"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_fails_the_start() {
     let Some(site) = Site::create("port", 4, TYPES) else {
         return;
