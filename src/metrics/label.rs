@@ -179,7 +179,7 @@ labels! {
         ForeignResult = "foreign_result",
         /// Events were trimmed that a wiped view or an inlet still needed.
         OutOfRange = "out_of_range",
-        /// The view was empty and is folded again.
+        /// The view was gone and is folded again.
         ViewRebuilt = "view_rebuilt",
         /// An open exhaustion will soon leave the retention of `order-results`.
         OldExhaustion = "old_exhaustion",

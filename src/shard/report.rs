@@ -34,9 +34,12 @@ impl Reporter<'_> {
                 tracing::info!(shard, took_ms = took, "the timer is open");
                 self.metrics.recovered(Duration::from_millis(took));
             }
-            Note::Rebuilding { e, r } => {
+            Note::Rebuilding { e, r, known_below } => {
                 tracing::warn!(shard, "view is empty, rebuilding from E={e}, R={r}");
-                self.metrics.alarm(AlarmKind::ViewRebuilt);
+                // A first start has no view either; nothing was lost.
+                if known_below > 0 {
+                    self.metrics.alarm(AlarmKind::ViewRebuilt);
+                }
             }
             Note::Event(outcome) => self.metrics.event(outcome),
             Note::DeadLetter(reason) => self.metrics.dead_letter(reason),

@@ -170,6 +170,8 @@ pub enum Note {
         e: u64,
         /// Next result.
         r: u64,
+        /// Events below were folded before; 0: none ever were.
+        known_below: u64,
     },
     /// An event had its effect.
     Event(EventOutcome),

@@ -96,6 +96,7 @@ impl Core {
                     out.notes.push(Note::Rebuilding {
                         e: meta.e,
                         r: meta.r,
+                        known_below: floor.known_below,
                     });
                     self.rebuild_from(floor);
                 }
@@ -115,6 +116,7 @@ impl Core {
                     out.notes.push(Note::Rebuilding {
                         e: own.e,
                         r: own.results.folded(),
+                        known_below: found.known_below,
                     });
                 }
                 self.rebuild_from(found);
