@@ -1,5 +1,5 @@
 //! What is shipped in deploy/ and beside it fits the program: every metric that an alert or a panel
-//! names exists, the rules fire and clear on a real Prometheus, the compose file holds together.
+//! names exists, the rules say what they should, the compose file holds together.
 
 #![expect(
     clippy::unwrap_used,
@@ -30,8 +30,8 @@ use settled::config::{self, Config};
 use settled::dev::bank::BankArgs;
 use settled::domain::order::TypeName;
 use settled::kafka::Log;
-use settled::metrics::label::{Label, Phase, StallReason};
-use settled::metrics::{Metrics, TypeGauges, ViewGauges};
+use settled::metrics::Metrics;
+use settled::metrics::label::{Label, Phase};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,6 @@ struct Worker {
     clock: Clock,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    stop: CancellationToken,
     _tasks: JoinSet<()>,
 }
 
@@ -82,14 +81,12 @@ impl Worker {
         };
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        tasks.spawn(async move { listener.serve(admin.router(), stopped).await.unwrap() });
+        tasks.spawn(async move { listener.serve(admin.router(), stop).await.unwrap() });
         Self {
             address,
             clock,
             metrics,
             health,
-            stop,
             _tasks: tasks,
         }
     }
@@ -149,54 +146,21 @@ fn promtool_accepts_the_rules_and_each_test_of_them_holds() {
     }
 }
 
+/// In a real run nothing but a fault of ours brings this about; the other alerts are in tests/life.
 #[tokio::test]
-async fn the_alerts_fire_once_and_clear_on_a_real_prometheus() {
+async fn a_worker_that_works_on_no_shard_is_heard_of_once_and_not_any_more_when_it_does() {
     let worker = Worker::start().await;
     let shard = worker.metrics.shard(0);
     shard.set_phase(Phase::Open);
+    shard.tick(worker.clock.monotonic());
     let Some(prometheus) = Prometheus::scraping(&[worker.address]).await else {
         return;
     };
-    let view = |exhausted, overdue_for: Option<u64>| ViewGauges {
-        types: vec![(
-            transfer(),
-            TypeGauges {
-                pending: 7,
-                oldest_first_seen: Some(0),
-                exhausted,
-                overdue_since: overdue_for.map(|ms| worker.clock.wall() - ms),
-            },
-        )],
-    };
-    shard.set_view(view(0, None));
-    shard.tick(worker.clock.monotonic());
-    prometheus
-        .shows("settled_pending_orders{type=\"transfer\"}", 7.0)
-        .await;
-    prometheus.shows("up{job=\"settled\"}", 1.0).await;
-    for alert in ["SettledOrdersExhausted", "SettledOrdersOverdue"] {
-        prometheus.alert(alert, false).await;
-    }
-    shard.set_view(view(3, Some(120_000)));
-    prometheus.alert("SettledOrdersExhausted", true).await;
-    prometheus.alert("SettledOrdersOverdue", true).await;
-    let firing = prometheus.firing().await;
-    let exhausted = firing.iter().filter(|(n, _)| n == "SettledOrdersExhausted");
-    let labels: Vec<_> = exhausted.map(|(_, labels)| &labels["type"]).collect();
-    assert_eq!(labels, ["transfer"], "one alert per type: {firing:?}");
-    shard.set_view(view(0, None));
-    prometheus.alert("SettledOrdersExhausted", false).await;
-    prometheus.alert("SettledOrdersOverdue", false).await;
-    // The last tick was at the start; ten seconds without one are a stall.
     prometheus.alert("SettledTickStalled", true).await;
     shard.tick(worker.clock.monotonic());
     prometheus.alert("SettledTickStalled", false).await;
-    shard.stall(StallReason::OutOfRange);
-    prometheus.alert("SettledShardStopped", true).await;
-    shard.set_phase(Phase::Open);
-    prometheus.alert("SettledShardStopped", false).await;
-    worker.stop.cancel();
-    prometheus.alert("SettledWorkerDown", true).await;
+    let alert = format!("SettledTickStalled {}", worker.address);
+    assert_eq!(prometheus.fired().await, [(alert, 1)].into());
     prometheus.stop().await;
 }
 

@@ -251,6 +251,17 @@ pub fn event(order_type: &str, req_no: &str, status: &str) -> Value {
     })
 }
 
+/// What an operator orders.
+pub fn command(order_type: &str, req_no: &str, command: &Value) -> Value {
+    let mut event = json!({
+        "v": 1, "type": order_type, "reqNO": req_no, "at": now(), "source": "operator",
+        "actor": "li.wei", "reason": "bank letter 4471",
+    });
+    let fields = event.as_object_mut().unwrap();
+    fields.extend(command.as_object().unwrap().clone());
+    event
+}
+
 /// Now, as the wire has it.
 pub fn now() -> String {
     let t = OffsetDateTime::now_utc();

@@ -83,7 +83,8 @@ impl Site {
             .unwrap()
     }
 
-    fn redis(&self) -> redis::Connection {
+    /// A plain connection.
+    pub fn redis(&self) -> redis::Connection {
         let client = redis::Client::open(self.redis.url.as_str()).unwrap();
         client.get_connection().unwrap()
     }

@@ -11,9 +11,10 @@
 
 #[path = "../checker/mod.rs"]
 mod checker;
-#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/plain_http.rs"]
 mod plain_http;
+#[path = "../support/prometheus.rs"]
+mod prometheus;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/random.rs"]
 mod random;
@@ -24,6 +25,7 @@ mod schemas;
 mod support;
 
 mod accidents;
+mod alerts;
 mod http_api;
 mod inlets;
 mod java_reader;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::checker::logs::Published;
 use crate::checker::owner::Owner;
 use crate::checker::process::Worker;
-use crate::checker::{Site, event, key, now};
+use crate::checker::{Site, command, event, key};
 use crate::support::eventually;
 use crate::support::topics::Isolation;
 
@@ -44,16 +44,6 @@ async fn results_of(site: &Site, key: &str, count: usize) -> Vec<Published> {
         (about.len() >= count).then_some(about)
     })
     .await
-}
-
-fn command(order_type: &str, req_no: &str, command: &Value) -> Value {
-    let mut event = json!({
-        "v": 1, "type": order_type, "reqNO": req_no, "at": now(), "source": "operator",
-        "actor": "li.wei", "reason": "bank letter 4471",
-    });
-    let fields = event.as_object_mut().unwrap();
-    fields.extend(command.as_object().unwrap().clone());
-    event
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Debian's Prometheus with the configuration and the alert rules that are shipped in deploy/, scraping
-//! given workers. Only times are shortened: scrape and evaluation to 1 s and every `for` to 0 s.
+//! given workers. Only times are shortened: scrape and evaluation to 1 s, every `for` and
+//! `keep_firing_for` to an eighth, and the overdue minute to 10 s.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +9,7 @@
     reason = "what a test stands on fails the test and says what was skipped"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,10 +24,14 @@ use tokio::task::JoinSet;
 
 use crate::plain_http;
 
+/// The shipped `for` and `keep_firing_for` are divided by this: what bridges two scrapes of 5 s there
+/// bridges two of 1 s here.
+const FASTER: u64 = 8;
+
 /// A running Prometheus; dropping it ends the process.
 #[derive(Debug)]
 pub struct Prometheus {
-    pub address: SocketAddr,
+    address: SocketAddr,
     process: Child,
     _reading: JoinSet<()>,
     _directory: TempDir,
@@ -80,55 +86,45 @@ impl Prometheus {
         })
     }
 
-    /// The value of each series that `promql` finds now.
-    pub async fn query(&self, promql: &str) -> Vec<f64> {
-        let path = format!("/api/v1/query?query={}", percent_encoded(promql));
-        let reply = plain_http::get(self.address, &path).await;
-        assert_eq!(reply.status, 200, "{promql}: {reply:?}");
-        assert!(reply.head.contains("application/json"), "{reply:?}");
-        let body = reply.json();
-        let series = body["data"]["result"].as_array().unwrap();
-        series
-            .iter()
-            .map(|one| one["value"][1].as_str().unwrap().parse().unwrap())
-            .collect()
+    /// How often each alert has begun to fire since the start, by its name and what tells it from
+    /// others of that name.
+    pub async fn fired(&self) -> BTreeMap<String, usize> {
+        // The value is the time at which the condition began to hold: another one, another alert.
+        let began = r#"(ALERTS_FOR_STATE and ignoring(alertstate) ALERTS{alertstate="firing"})"#;
+        let mut fired = BTreeMap::new();
+        // Up to a second from now: what has just begun counts too.
+        for alert in self.find(&format!("{began}[1h:500ms] offset -1s")).await {
+            let mut labels: BTreeMap<String, String> =
+                serde_json::from_value(alert["metric"].clone()).unwrap();
+            let name = labels.remove("alertname").unwrap();
+            labels.retain(|label, _| !["__name__", "severity", "job"].contains(&label.as_str()));
+            let words: Vec<_> = [name].into_iter().chain(labels.into_values()).collect();
+            let times = alert["values"].as_array().unwrap().iter();
+            let times: BTreeSet<_> = times.map(|sample| sample[1].as_str().unwrap()).collect();
+            fired.insert(words.join(" "), times.len());
+        }
+        fired
     }
 
-    /// The names of the alerts that fire now, with their labels.
-    pub async fn firing(&self) -> Vec<(String, Value)> {
+    /// The alerts that fire now, with their labels.
+    async fn firing(&self) -> Vec<Value> {
         let body = plain_http::get(self.address, "/api/v1/alerts").await.json();
-        let alerts = body["data"]["alerts"].as_array().unwrap();
-        alerts
-            .iter()
-            .filter(|alert| alert["state"] == "firing")
-            .map(|alert| {
-                let name = alert["labels"]["alertname"].as_str().unwrap();
-                (name.to_owned(), alert["labels"].clone())
-            })
-            .collect()
-    }
-
-    /// Waits until `promql` finds exactly one series with this value.
-    pub async fn shows(&self, promql: &str, expected: f64) {
-        let within = Duration::from_secs(30);
-        let seen = tokio::time::timeout(within, async {
-            while self.query(promql).await != [expected] {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
-        let seen = seen.await.is_ok();
-        assert!(
-            seen,
-            "{promql} is {:?}, not {expected}",
-            self.query(promql).await
-        );
+        let alerts = body["data"]["alerts"].as_array().unwrap().iter();
+        let firing = alerts.filter(|alert| alert["state"] == "firing");
+        firing.map(|alert| alert["labels"].clone()).collect()
     }
 
     /// Waits until the alert fires, or does not.
     pub async fn alert(&self, name: &str, fires: bool) {
-        let within = Duration::from_secs(30);
+        let within = Duration::from_mins(1);
         let seen = tokio::time::timeout(within, async {
-            while self.firing().await.iter().any(|(n, _)| n == name) != fires {
+            while self
+                .firing()
+                .await
+                .iter()
+                .any(|labels| labels["alertname"] == name)
+                != fires
+            {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
@@ -139,6 +135,15 @@ impl Prometheus {
             !fires,
             self.firing().await
         );
+    }
+
+    async fn find(&self, promql: &str) -> Vec<Value> {
+        let path = format!("/api/v1/query?query={}", percent_encoded(promql));
+        let reply = plain_http::get(self.address, &path).await;
+        assert_eq!(reply.status, 200, "{promql}: {reply:?}");
+        assert!(reply.head.contains("application/json"), "{reply:?}");
+        let found = &reply.json()["data"]["result"];
+        found.as_array().unwrap().clone()
     }
 
     /// Ends the process and waits for it.
@@ -153,28 +158,44 @@ fn write_config(directory: &Path, workers: &[SocketAddr]) -> String {
     let targets: Vec<_> = workers.iter().map(|w| format!("\"{w}\"")).collect();
     let mut config = fs::read_to_string(shipped.join("prometheus.yml")).unwrap();
     for (from, to) in [
-        ("\"settled:8081\"", targets.join(", ")),
-        ("scrape_interval: 5s", "scrape_interval: 1s".to_owned()),
-        (
-            "evaluation_interval: 15s",
-            "evaluation_interval: 1s".to_owned(),
-        ),
+        ("\"settled:8081\"", targets.join(", ").as_str()),
+        ("scrape_interval: 5s", "scrape_interval: 1s"),
+        ("evaluation_interval: 15s", "evaluation_interval: 1s"),
     ] {
-        assert!(config.contains(from), "prometheus.yml has no {from}");
-        config = config.replace(from, &to);
+        config = replaced(&config, from, to);
     }
     let rules = fs::read_to_string(shipped.join("alerts.yml")).unwrap();
-    let rules: Vec<_> = rules
-        .lines()
-        .map(|line| match line.split_once("for: ") {
-            Some((indent, _)) if indent.trim().is_empty() => format!("{indent}for: 0s"),
-            _ => line.to_owned(),
-        })
-        .collect();
+    let overdue = "(settled_oldest_overdue_age_seconds) >";
+    let rules = replaced(&rules, &format!("{overdue} 60"), &format!("{overdue} 10"));
+    let rules: Vec<_> = rules.lines().map(sooner).collect();
     fs::write(directory.join("alerts.yml"), rules.join("\n")).unwrap();
     let path = directory.join("prometheus.yml");
     fs::write(&path, config).unwrap();
     path.display().to_string()
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "{from}");
+    text.replace(from, to)
+}
+
+/// A line of the rules; one that says how long, with that time shortened.
+fn sooner(line: &str) -> String {
+    let indent = line.len() - line.trim_start().len();
+    let (indent, rest) = line.split_at(indent);
+    match rest.split_once(": ") {
+        Some((key @ ("for" | "keep_firing_for"), time)) => {
+            let (number, unit) = time.split_at(time.len() - 1);
+            let unit_ms = match unit {
+                "s" => 1_000,
+                "m" => 60_000,
+                _ => panic!("{line}"),
+            };
+            let ms = number.parse::<u64>().unwrap() * unit_ms / FASTER;
+            format!("{indent}{key}: {ms}ms")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn percent_encoded(text: &str) -> String {
