@@ -185,18 +185,20 @@ impl Audit {
                 *self.owed.entry(hash(value)).or_default() += 1;
                 // Only its copy has a place of its own; the order is accepted all the same, so that
                 // a lost copy shows.
-                self.order(&event.key).accept(appended);
+                let earlier = self.is_earlier(at);
+                self.order(&event.key).accept(appended, earlier);
             }
         }
     }
 
     fn accept(&mut self, event: Event, at: Place, appended: Millis, is_copy: bool) {
         let name: Box<str> = event.key.to_string().into();
+        let earlier = self.is_earlier(at);
         let order = self.order(&event.key);
-        order.accept(appended);
+        order.accept(appended, earlier);
         match event.body {
             Body::Pending { ask_at, .. } => order.ask_not_before(ask_at),
-            Body::Requeue { phase, .. } => order.requeue(phase, appended),
+            Body::Requeue { phase, .. } => order.requeue(phase, appended, earlier),
             Body::Terminal(terminal) => {
                 self.counts.terminal += u64::from(!is_copy);
                 let said = self.terminals.entry(name).or_default();
@@ -229,9 +231,7 @@ impl Audit {
         if key != name.as_bytes() {
             self.breaks(format!("{name}: its result has another key"));
         }
-        let (of, opened) = result.event;
-        let began_at = self.terms.began_at.get(usize::from(of)).copied();
-        let earlier = began_at.is_some_and(|began_at| opened < began_at);
+        let earlier = self.is_earlier(result.event);
         let order = self.order(&result.key);
         let repeated = match result.outcome {
             Outcome::Settled { status, source, .. } => {
@@ -265,6 +265,12 @@ impl Audit {
         if self.letters.insert(at, reason.to_owned()).is_none() {
             self.counts.dead_letters += 1;
         }
+    }
+
+    /// Whether the record of `order-events` there is older than the run.
+    fn is_earlier(&self, (partition, offset): Place) -> bool {
+        let began_at = self.terms.began_at.get(usize::from(partition));
+        began_at.is_some_and(|began_at| offset < *began_at)
     }
 
     /// `<topic>/<partition>/<offset>`.

@@ -26,6 +26,8 @@ pub(super) struct Order {
     phase: u16,
     exhausted: Option<u16>,
     settled: Option<Settled>,
+    /// Its phase was opened before the run.
+    earlier: bool,
     pub configured: bool,
 }
 
@@ -41,8 +43,10 @@ impl Order {
         self.opened > 0
     }
 
-    pub fn accept(&mut self, appended: Millis) {
+    /// Takes an event; `earlier`: of before the run.
+    pub fn accept(&mut self, appended: Millis, earlier: bool) {
         let appended = appended.max(1);
+        self.earlier |= earlier && self.phase == 0;
         self.opened = match self.opened {
             0 => appended,
             // A misplaced event and its copy come in any order.
@@ -55,9 +59,10 @@ impl Order {
         self.ask_at = self.ask_at.max(ask_at.unwrap_or(0));
     }
 
-    pub fn requeue(&mut self, phase: u16, appended: Millis) {
+    pub fn requeue(&mut self, phase: u16, appended: Millis, earlier: bool) {
         if phase > self.phase && self.settled.is_none() {
             self.phase = phase;
+            self.earlier = earlier;
             self.opened = appended.max(1);
             self.answers = 0;
         }
@@ -117,8 +122,12 @@ impl Order {
     }
 
     /// When its next question is due, each of `ages` being an ideal age of one; beyond them the last
-    /// counts, at which it should have been exhausted.
+    /// counts, at which it should have been exhausted. `None` where the bank's log does not hold all
+    /// of its questions.
     pub fn due(&self, ages: &[Millis]) -> Option<Millis> {
+        if self.earlier {
+            return None;
+        }
         let age = ages.get(usize::from(self.answers)).or(ages.last())?;
         let due = self.opened + age;
         Some(if self.answers == 0 {

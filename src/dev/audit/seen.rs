@@ -54,8 +54,8 @@ pub struct Terms {
     /// The ideal ages of an order's questions. `None`: there is no log of the questions, and what
     /// it would prove is left out.
     pub question_ages: Option<Vec<Millis>>,
-    /// Where each partition of `order-events` ended before the run. Results of older orders are not
-    /// compared with the bank's log, which does not reach back so far.
+    /// Where each partition of `order-events` ended before the run. Older orders are not compared with
+    /// the bank's log, which does not reach back so far.
     pub began_at: Vec<u64>,
 }
 

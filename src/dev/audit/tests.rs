@@ -293,6 +293,26 @@ fn an_order_is_pending_only_until_its_question_is_overdue() {
 }
 
 #[test]
+fn an_order_of_an_earlier_run_is_not_due_by_this_banks_log() {
+    let mut audit = Audit::new(Terms {
+        began_at: vec![1; SHARDS.into()],
+        ..terms()
+    });
+    audit.take(&pending("OLD", 0));
+    // Repeated in this run, which opens nothing.
+    audit.take(&pending("OLD", 1));
+    // What it was asked before, and so what is due next, is not known here.
+    audit.question(&asked("OLD", "3"));
+    let verdict = audit.verdict(LATER);
+    assert_eq!((verdict.differences(), verdict.standing.due), (0, 0));
+    assert_eq!(verdict.standing.pending, 1);
+    let (phase, query) = (1, None);
+    audit.take(&event("OLD", 2, Body::Requeue { phase, query }));
+    let verdict = audit.verdict(LATER);
+    assert_eq!((verdict.missing.len(), verdict.standing.due), (1, 1));
+}
+
+#[test]
 fn what_was_acknowledged_must_be_in_the_topic() {
     let mut audit = audit(&[pending("A", 0)], &[asked("A", "3")]);
     audit.acknowledged((home("A"), 0));
