@@ -74,6 +74,7 @@ fn every_example_validates_and_every_invalid_one_fails() {
         assert_eq!(valid, Ok(()), "{}", path.display());
     }
     assert!(book.to_string().ends_with(" 0 failed"), "{book}");
+    assert_eq!(book.validated(), good().len() as u64);
     for (schema, path, text) in bad() {
         assert!(
             book.names().any(|name| name == schema),

@@ -22,9 +22,6 @@ mod checker;
 mod plain_http;
 #[path = "../support/random.rs"]
 mod random;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../support/schemas.rs"]
-mod schemas;
 #[path = "../support/mod.rs"]
 mod support;
 

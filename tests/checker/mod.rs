@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::plain_http::get;
-use crate::schemas::SchemaBook;
 use crate::support::broker::Broker;
 use crate::support::redis::RedisServer;
 use crate::support::topics::{Raw, World, produce};
@@ -26,8 +25,7 @@ use crate::support::{self, eventually};
 use metrics::Page;
 use process::{Bank, Worker};
 
-/// One deployment: topics and a Redis of its own, a configuration file, and the schemas that every
-/// record of it is held against.
+/// One deployment: topics and a Redis of its own, and a configuration file.
 pub struct Site {
     /// The shared broker.
     pub broker: &'static Broker,
@@ -40,8 +38,6 @@ pub struct Site {
     /// The group's session: short, so that an accident is noticed soon. A slow machine may lose one
     /// that is short, and then what is read again counts again.
     pub session_ms: u32,
-    /// The schemas.
-    pub book: SchemaBook,
     dir: tempfile::TempDir,
     _alone: Option<MutexGuard<'static, ()>>,
 }
@@ -75,7 +71,6 @@ impl Site {
             names: World::named(name),
             shards,
             session_ms: 2_000,
-            book: SchemaBook::open(),
             dir: tempfile::tempdir().unwrap(),
             _alone: None,
         }
@@ -102,6 +97,7 @@ impl Site {
             events,
             results,
             dead_letters,
+            ..
         } = &self.names;
         let (bootstrap, redis, shards) = (&self.broker.bootstrap, &self.redis.url, self.shards);
         let session_ms = self.session_ms;
@@ -218,11 +214,6 @@ listen = "127.0.0.1:0"
             ..raw(&event.to_string())
         });
         produce(&self.broker.bootstrap, &self.names.events, records);
-    }
-
-    /// Prints how many documents were held against the schemas.
-    pub fn print_validated(&self) {
-        println!("figure: {}", self.book);
     }
 }
 

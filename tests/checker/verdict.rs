@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::checker::Site;
-use crate::support::topics::{Isolation, Seen, read_topic};
+use crate::support::topics::{Isolation, Seen};
 
 /// How an order type is asked about: the delay before each question, and the number of the one that
 /// ends the order.
@@ -89,8 +89,8 @@ struct Topics {
 /// Judges a site at rest.
 pub fn judge(site: &Site, case: &Case<'_>) -> Verdict {
     let (bootstrap, names) = (&site.broker.bootstrap, &site.names);
-    let read = |topic, isolation| read_topic(bootstrap, topic, isolation);
-    // Held against the schemas, their keys, partitions and ids.
+    let read = |topic, isolation| names.read(bootstrap, topic, isolation);
+    // Held against their keys, partitions and ids.
     drop(site.results(Isolation::Uncommitted));
     weigh(
         &Topics {

@@ -10,8 +10,8 @@ use settled::kafka::topics::TopicAdmin;
 use settled::kafka::{Log, producer};
 use tokio::sync::mpsc;
 
-use crate::support::topics::World;
-use crate::{DEADLINE, every_type, next, open, publication, read_to, settings};
+use crate::support::topics::{Isolation, World};
+use crate::{DEADLINE, EVENT, every_type, next, open, publication, read_to, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_handle_works_on_the_embedded_broker() {
@@ -69,7 +69,9 @@ async fn every_handle_works_on_the_embedded_broker() {
         sink: Sink::Results(sink),
     });
     let (producer, appending) = producer::spawn(&settings).unwrap();
-    let place = producer.append_event(1, "transfer/TX1", b"{}", &[]).await;
+    let place = producer
+        .append_event(1, "transfer/TX1", EVENT.as_bytes(), &[])
+        .await;
     assert_eq!(place.unwrap(), (1, 0));
     assert_eq!(next(&mut events).await.position, 1);
 
@@ -80,6 +82,10 @@ async fn every_handle_works_on_the_embedded_broker() {
     let ends = asker.ends(Log::Results, 1).await.unwrap();
     let (records, position) = read_to(&mut results, ends.high).await;
     assert_eq!((records.len(), position), (2, ends.high));
+    for (topic, count) in [(&world.events, 1), (&world.results, 2)] {
+        let read = world.read(&settings.bootstrap, topic, Isolation::Committed);
+        assert_eq!(read.len(), count);
+    }
 
     assert!(member.stop(DEADLINE).await);
     assert!(reader.stop(DEADLINE).await);

@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use settled::config::GroupProtocol;
+use settled::domain::order::{Millis, OrderKey};
+use settled::domain::result::{OrderResult, Outcome};
+use settled::domain::status::Terminal;
 use settled::kafka::Publication;
 use settled::kafka::feed::Batch;
 use settled::kafka::publisher::{Publisher, PublisherPool};
@@ -26,6 +29,12 @@ use settled::kafka::reader::Configured;
 use settled::kafka::settings::{self, Settings};
 use support::topics::{Raw, World};
 use tokio::sync::mpsc;
+
+/// 2026-11-23T07:00:00.123Z.
+const APPENDED: Millis = 1_795_417_200_123;
+
+/// An event that makes order `transfer/TX1` pending.
+const EVENT: &str = r#"{"v":1,"type":"transfer","reqNO":"TX1","status":"3","at":"2096-11-23T07:00:00.123Z","source":"test"}"#;
 
 /// Far beyond what anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -56,11 +65,29 @@ async fn open(settings: &Settings, shard: u16) -> Publisher {
     pool.open(shard, Arc::new(|| true)).await.unwrap()
 }
 
-fn publication(value: &str) -> Publication {
+/// The result of an order with this number.
+fn publication(req_no: &str) -> Publication {
+    let key = OrderKey::parse(&format!("transfer/{req_no}")).unwrap();
+    let result = OrderResult {
+        outcome: Outcome::Settled {
+            status: Terminal::Success,
+            source: "inquiry".to_owned(),
+            rsp_no: None,
+            ret_cd: None,
+            ret_msg: None,
+        },
+        phase: 0,
+        asked: 1,
+        first_seen: APPENDED,
+        at: APPENDED,
+        event: (0, 0),
+        traceparent: None,
+        key,
+    };
     Publication {
-        key: format!("transfer/{value}"),
-        value: value.as_bytes().to_vec(),
-        headers: vec![("settled-app", "test".to_owned())],
+        key: result.key.to_string(),
+        value: result.encode(),
+        headers: result.headers("test"),
     }
 }
 

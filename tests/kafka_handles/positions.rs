@@ -5,7 +5,7 @@ use settled::kafka::ends::EndAsker;
 use settled::kafka::floor::Floors;
 use settled::store::script::Floor;
 
-use crate::support::topics::{Isolation, Raw, World, open_transaction, produce, read_topic};
+use crate::support::topics::{Isolation, Raw, World, open_transaction, produce, read_raw};
 use crate::{numbered, settings, support};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,11 @@ async fn the_real_end_counts_what_a_committed_reader_cannot_see() {
     let _open = open_transaction(&kafka.bootstrap, &world.app, &world.results, &records);
     let ends = asker.ends(Log::Results, 0).await.unwrap();
     assert_eq!((ends.low, ends.high), (0, 3));
-    assert!(read_topic(&kafka.bootstrap, &world.results, Isolation::Committed).is_empty());
+    assert!(
+        world
+            .read(&kafka.bootstrap, &world.results, Isolation::Committed)
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,10 +46,10 @@ async fn offsets_are_found_by_time_and_times_by_offset() {
             numbered(1, number..number + 1),
         );
         number += 1;
-        let records = read_topic(&kafka.bootstrap, &world.events, Isolation::Committed);
+        let records = read_raw(&kafka.bootstrap, &world.events, Isolation::Committed);
         times.insert(records.last().unwrap().time.cast_unsigned());
     }
-    let records = read_topic(&kafka.bootstrap, &world.events, Isolation::Committed);
+    let records = read_raw(&kafka.bootstrap, &world.events, Isolation::Committed);
     let asker = EndAsker::new(&settings).unwrap();
     for record in &records {
         let (offset, time) = (record.offset.cast_unsigned(), record.time.cast_unsigned());

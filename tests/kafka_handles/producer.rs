@@ -4,8 +4,8 @@ use settled::kafka::letter::DeadLetter;
 use settled::kafka::producer::{self, ProduceError, Ticket};
 use tokio::sync::mpsc;
 
-use crate::support::topics::{Isolation, World, read_topic};
-use crate::{DEADLINE, settings, support};
+use crate::support::topics::{Isolation, World, read_raw};
+use crate::{APPENDED, DEADLINE, EVENT, settings, support};
 
 fn original() -> Original {
     Original {
@@ -31,7 +31,7 @@ fn letter(offset: u64) -> DeadLetter {
         original: original(),
         partition: 3,
         offset,
-        appended: 1_795_417_200_123,
+        appended: APPENDED,
         reason: Reason::NotJson,
         detail: "not a JSON object at byte 0".to_owned(),
     }
@@ -56,7 +56,8 @@ async fn a_dead_letter_carries_the_original_and_the_reason() {
     assert_eq!(answer.ticket, ticket(42));
     answer.outcome.unwrap();
 
-    let seen = read_topic(&kafka.bootstrap, &world.dead_letters, Isolation::Committed).remove(0);
+    let letters = world.read(&kafka.bootstrap, &world.dead_letters, Isolation::Committed);
+    let seen = letters.first().unwrap();
     let events = world.events.as_str();
     assert_eq!(seen.key, Some(format!("{events}/3/42").into_bytes()));
     assert_eq!(seen.value, original().value);
@@ -93,7 +94,7 @@ async fn a_forward_is_the_same_record_in_its_own_partition() {
         .unwrap();
     assert_eq!(answer.ticket, ticket(7));
     answer.outcome.unwrap();
-    let seen = read_topic(&kafka.bootstrap, &world.events, Isolation::Committed).remove(0);
+    let seen = read_raw(&kafka.bootstrap, &world.events, Isolation::Committed).remove(0);
     assert_eq!(
         (seen.partition, &seen.key, &seen.value),
         (1, &original().key, &original().value)
@@ -113,11 +114,13 @@ async fn an_appended_event_says_where_it_lies() {
     let headers = [("traceparent", "00-1-2-01")];
     for offset in 0..2 {
         let place = producer
-            .append_event(1, "transfer/TX1", b"{}", &headers)
+            .append_event(1, "transfer/TX1", EVENT.as_bytes(), &headers)
             .await;
         assert_eq!(place.unwrap(), (1, offset));
     }
-    let seen = read_topic(&kafka.bootstrap, &world.events, Isolation::Committed).remove(1);
+    let events = world.read(&kafka.bootstrap, &world.events, Isolation::Committed);
+    let seen = events.last().unwrap();
+    assert_eq!(seen.value.as_deref(), Some(EVENT.as_bytes()));
     assert_eq!(seen.key.as_deref(), Some(&b"transfer/TX1"[..]));
     assert_eq!(seen.header("traceparent"), Some("00-1-2-01"));
 }
@@ -140,7 +143,7 @@ async fn nothing_is_sent_without_room_for_its_answer() {
         .await
         .unwrap()
         .unwrap();
-    let letters = read_topic(&kafka.bootstrap, &world.dead_letters, Isolation::Committed);
+    let letters = world.read(&kafka.bootstrap, &world.dead_letters, Isolation::Committed);
     assert_eq!(letters.len(), 1);
     producer
         .dead_letter(&letter(2), ticket(2), &answers)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use settled::kafka::publisher::{PublishError, PublisherPool};
 
-use crate::support::topics::{Isolation, World, read_topic};
+use crate::support::topics::{Isolation, World};
 use crate::{open, publication, settings, support};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,11 +23,12 @@ async fn a_zombie_publisher_is_fenced_by_the_next_owner() {
     );
     owner.publish(vec![publication("after")]).await.unwrap();
 
-    let values: Vec<_> = read_topic(&kafka.bootstrap, &world.results, Isolation::Committed)
+    let keys: Vec<_> = world
+        .read(&kafka.bootstrap, &world.results, Isolation::Committed)
         .into_iter()
-        .map(|record| String::from_utf8(record.value.unwrap()).unwrap())
+        .map(|record| String::from_utf8(record.key.unwrap()).unwrap())
         .collect();
-    assert_eq!(values, ["before", "after"]);
+    assert_eq!(keys, ["transfer/before", "transfer/after"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +42,7 @@ async fn publishers_of_other_shards_go_on() {
     let other = open(&settings, 1).await;
     one.publish(vec![publication("a")]).await.unwrap();
     other.publish(vec![publication("b")]).await.unwrap();
-    let records = read_topic(&kafka.bootstrap, &world.results, Isolation::Committed);
+    let records = world.read(&kafka.bootstrap, &world.results, Isolation::Committed);
     let places: Vec<_> = records.iter().map(|r| (r.partition, r.offset)).collect();
     assert_eq!(places, [(0, 0), (1, 0)]);
     assert_eq!(records[0].key.as_deref(), Some(&b"transfer/a"[..]));
@@ -66,7 +67,11 @@ async fn a_revoked_owner_neither_opens_nor_publishes() {
     stands.store(false, std::sync::atomic::Ordering::SeqCst);
     let refused = publisher.publish(vec![publication("late")]).await;
     assert!(matches!(refused, Err(PublishError::Revoked)));
-    assert!(read_topic(&kafka.bootstrap, &world.results, Isolation::Uncommitted).is_empty());
+    assert!(
+        world
+            .read(&kafka.bootstrap, &world.results, Isolation::Uncommitted)
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,5 +88,9 @@ async fn a_result_that_the_topic_does_not_take_uses_the_publisher_up() {
     let publisher = open(&settings, 0).await;
     let refused = publisher.publish(vec![publication("small"), large]).await;
     assert!(matches!(refused, Err(PublishError::Delivery(_))));
-    assert!(read_topic(&kafka.bootstrap, &world.results, Isolation::Committed).is_empty());
+    assert!(
+        world
+            .read(&kafka.bootstrap, &world.results, Isolation::Committed)
+            .is_empty()
+    );
 }

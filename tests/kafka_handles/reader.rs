@@ -8,7 +8,9 @@ use settled::kafka::record::EventRecord;
 use tokio::sync::mpsc;
 
 use crate::support::topics::{Raw, World, open_transaction, produce};
-use crate::{DEADLINE, every_type, next, numbered, open, publication, read_to, settings, support};
+use crate::{
+    DEADLINE, EVENT, every_type, next, numbered, open, publication, read_to, settings, support,
+};
 
 /// More than the library prefetches.
 const RECORDS: u64 = 20_000;
@@ -218,9 +220,8 @@ async fn an_inlets_records_are_kept_whole() {
     };
     let world = World::create(kafka, "inlet", 1, 1).await;
     let settings = settings(&kafka.bootstrap, &world, 1);
-    let value = r#"{"v":1,"type":"transfer","reqNO":"TX1","status":"3","at":"2096-11-23T07:00:00.123Z","source":"test"}"#;
     for partition in [0, 1] {
-        let mut raw = Raw::to(partition, value);
+        let mut raw = Raw::to(partition, EVENT);
         raw.key = Some(b"whatever".to_vec());
         raw.headers = vec![("traceparent".to_owned(), b"00-ab-cd-01".to_vec())];
         produce(&kafka.bootstrap, &world.events, [raw]);
@@ -237,7 +238,7 @@ async fn an_inlets_records_are_kept_whole() {
     assert_eq!(record.event.unwrap().key.to_string(), "transfer/TX1");
     assert_eq!(record.traceparent.as_deref(), Some("00-ab-cd-01"));
     let original = record.original.unwrap();
-    assert_eq!(original.value.as_deref(), Some(value.as_bytes()));
+    assert_eq!(original.value.as_deref(), Some(EVENT.as_bytes()));
     assert_eq!(original.key.as_deref(), Some(&b"whatever"[..]));
 }
 

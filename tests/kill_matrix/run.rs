@@ -17,7 +17,7 @@ use crate::kept::Logs;
 use crate::matrix::Fault;
 use crate::plain_http::get;
 use crate::support::eventually;
-use crate::support::topics::{Isolation, read_topic};
+use crate::support::topics::{Isolation, read_raw};
 use crate::traffic::{IN_PROGRESS, Traffic, order_types, paces};
 use crate::verdict::{Case, Verdict, judge};
 
@@ -222,10 +222,10 @@ impl World {
         }
     }
 
-    /// The orders that have a committed result.
+    /// The orders that have a committed result. The schemas have their turn at the end.
     fn results(&self) -> BTreeSet<String> {
         let (bootstrap, topic) = (&self.site.broker.bootstrap, &self.site.names.results);
-        let results = read_topic(bootstrap, topic, Isolation::Committed);
+        let results = read_raw(bootstrap, topic, Isolation::Committed);
         let keys = results.into_iter().filter_map(|result| result.key);
         keys.map(|key| String::from_utf8(key).unwrap()).collect()
     }

@@ -97,7 +97,6 @@ ceiling = {{ questions_per_second = {}, in_flight = 256 }}
              last worker took {ended:.2?}",
             self.published.len()
         );
-        self.site.print_validated();
     }
 }
 

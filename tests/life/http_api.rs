@@ -49,6 +49,7 @@ schedule = {{ in_progress = ["1h x 2"] }}
             _ => "api-error",
         };
         self.site
+            .names
             .book
             .validate(schema, reply.body.as_bytes())
             .unwrap();
@@ -61,7 +62,7 @@ schedule = {{ in_progress = ["1h x 2"] }}
         let reply = get(self.worker.api, &format!("/v1/orders/patient/{req_no}")).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
         let body = reply.body.as_bytes();
-        self.site.book.validate("api-order", body).unwrap();
+        self.site.names.book.validate("api-order", body).unwrap();
         reply.json()
     }
 }
@@ -99,7 +100,6 @@ async fn only_orders_in_progress_are_taken_from_callers() {
     // One of them became an event.
     let events = desk.site.events(|_| false);
     assert_eq!(events, [("patient/P".to_owned(), false)]);
-    desk.site.print_validated();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,5 +160,4 @@ async fn a_caller_hears_the_truth_of_the_moment_and_a_terminal_one_is_published_
         .map(|result| (result.key.as_str(), result.text("source")))
         .collect();
     assert_eq!(told, [("patient/P", "api")]);
-    desk.site.print_validated();
 }

@@ -9,7 +9,7 @@ use rdkafka::producer::Producer;
 use serde_json::Value;
 
 use crate::checker::Site;
-use crate::schemas::SchemaBook;
+use crate::support::schemas::SchemaBook;
 use crate::support::topics::{Raw, create_topic, open_transaction, produce};
 
 const TIMEOUT: Duration = Duration::from_secs(20);

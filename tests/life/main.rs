@@ -18,9 +18,6 @@ mod prometheus;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/random.rs"]
 mod random;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../support/schemas.rs"]
-mod schemas;
 #[path = "../support/mod.rs"]
 mod support;
 

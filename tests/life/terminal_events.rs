@@ -111,7 +111,6 @@ async fn what_a_business_system_says_settles_an_order_without_a_question_and_sta
     for req_no in ["A", "B", "C"] {
         assert_eq!(owner.questions(req_no), Vec::<Value>::new());
     }
-    site.print_validated();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,5 +177,4 @@ async fn an_exhausted_order_is_told_once_and_settles_after_a_requeue_or_by_hand(
     assert_eq!(site.results(Isolation::Committed).len(), 4);
     assert_eq!(site.resolutions().len(), 2);
     assert!(site.dead_letters().is_empty());
-    site.print_validated();
 }

@@ -7,7 +7,7 @@ use crate::checker::logs::shard_of;
 use crate::checker::metrics::Page;
 use crate::checker::{Site, event, key};
 use crate::support::eventually;
-use crate::support::topics::{Isolation, Raw, create_topic, produce, read_topic};
+use crate::support::topics::{Isolation, Raw, create_topic, produce};
 
 const TYPES: &str = r#"
 [order_types.patient]
@@ -55,7 +55,8 @@ async fn what_its_topic_does_not_take_neither_stops_a_shard_nor_is_lost_without_
         .map(|(reason, value)| (reason.as_str(), value.as_slice()))
         .collect();
     assert_eq!(kept, [("too-large", &b""[..]), ("not-json", b"no json")]);
-    for letter in read_topic(bootstrap, &site.names.dead_letters, Isolation::Committed) {
+    let read = |topic| site.names.read(bootstrap, topic, Isolation::Committed);
+    for letter in read(&site.names.dead_letters) {
         let detail = letter.header("settled-detail").unwrap();
         assert!(detail.ends_with("read it where it lies"), "{detail}");
         assert_eq!(letter.header("orig-bulky"), None);
@@ -74,8 +75,7 @@ async fn what_its_topic_does_not_take_neither_stops_a_shard_nor_is_lost_without_
     tail.wait_for(2, Duration::from_secs(30));
     worker.process.terminate(Duration::from_secs(10)).await;
     assert_eq!(site.resolutions().len(), 2);
-    for result in read_topic(bootstrap, &site.names.results, Isolation::Committed) {
+    for result in read(&site.names.results) {
         assert_eq!(result.header("traceparent"), None);
     }
-    site.print_validated();
 }

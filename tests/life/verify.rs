@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::checker::{Site, event};
-use crate::support::topics::{Isolation, Raw, produce, read_topic};
+use crate::support::topics::{Isolation, Raw, produce};
 
 /// Orders that are settled.
 const SETTLED: usize = 300;
@@ -64,7 +64,10 @@ schedule = {{ in_progress = ["1h x 3"] }}
     assert!(error.ends_with("settled: 1 difference\n"), "{error}");
 
     let (bootstrap, results) = (&site.broker.bootstrap, &site.names.results);
-    let first = read_topic(bootstrap, results, Isolation::Committed).remove(0);
+    let first = site
+        .names
+        .read(bootstrap, results, Isolation::Committed)
+        .remove(0);
     let key = String::from_utf8(first.key.clone().unwrap()).unwrap();
     let again = Raw {
         partition: Some(first.partition),

@@ -127,7 +127,6 @@ ceiling = {{ questions_per_second = 20000, in_flight = 256 }}
         published.repeated,
         orders as f64 / took.as_secs_f64()
     );
-    site.print_validated();
 }
 
 /// What the metrics page says is what the topics hold. Returns how many events were forwarded.

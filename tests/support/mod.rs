@@ -13,6 +13,8 @@
 pub mod broker;
 pub mod process;
 pub mod redis;
+pub mod schemas;
+pub mod tally;
 pub mod topics;
 
 use std::future::Future;

@@ -64,6 +64,12 @@ impl SchemaBook {
         self.schemas.keys().map(String::as_str)
     }
 
+    /// How many documents were held against the schemas so far.
+    pub fn validated(&self) -> u64 {
+        let counts = self.counts.lock().unwrap();
+        counts.values().map(|count| count.validated).sum()
+    }
+
     /// Holds a document against the schema `name`; the error names what is wrong and shows it.
     pub fn validate(&self, name: &str, document: &[u8]) -> Result<(), String> {
         let outcome = match serde_json::from_slice(document) {

@@ -1,17 +1,21 @@
 //! Topics of a test's own: made, written to with raw records and read to their end in either
-//! isolation, by plain clients that share nothing with the crate's handles.
+//! isolation, by plain clients that share nothing with the crate's handles. What is read is held
+//! against the schemas, and at its end a test says how many records that were.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, Headers, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::broker::Broker;
+use super::schemas::Headers;
+use super::tally::Tally;
 use super::unique;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,6 +31,8 @@ pub struct World {
     pub results: String,
     /// `order-dead-letters`.
     pub dead_letters: String,
+    /// What every record that is read here is held against.
+    pub book: Arc<Tally>,
 }
 
 impl World {
@@ -38,6 +44,18 @@ impl World {
             results: format!("{app}-results"),
             dead_letters: format!("{app}-dead-letters"),
             app,
+            book: Arc::default(),
+        }
+    }
+
+    /// The names that `settled` uses unless it is told others.
+    pub fn by_default() -> Self {
+        Self {
+            app: "settled".to_owned(),
+            events: "order-events".to_owned(),
+            results: "order-results".to_owned(),
+            dead_letters: "order-dead-letters".to_owned(),
+            book: Arc::default(),
         }
     }
 
@@ -48,6 +66,33 @@ impl World {
         create_topic(broker, &world.results, shards, &[]).await;
         create_topic(broker, &world.dead_letters, 1, &[]).await;
         world
+    }
+
+    /// Reads one of the three topics as [`read_raw`] does, each record held against the schemas.
+    ///
+    /// # Panics
+    /// At the first that does not fit.
+    pub fn read(&self, bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Seen> {
+        let records = read_raw(bootstrap, topic, isolation);
+        for record in &records {
+            let (value, headers) = (record.value.as_deref(), record.headers.as_slice());
+            self.hold(topic, value.unwrap_or_default(), headers);
+        }
+        records
+    }
+
+    /// Holds a record of one of the three topics against the schemas.
+    ///
+    /// # Panics
+    /// It does not fit.
+    pub fn hold(&self, topic: &str, value: &[u8], headers: &Headers) {
+        let held = match topic {
+            _ if topic == self.events => self.book.validate_event(value),
+            _ if topic == self.results => self.book.validate_result(value, headers),
+            _ if topic == self.dead_letters => self.book.validate_dead_letter(headers),
+            _ => panic!("{topic} is none of {self:?}"),
+        };
+        held.unwrap_or_else(|error| panic!("{topic}: {error}"));
     }
 }
 
@@ -178,7 +223,8 @@ impl Seen {
 
 /// Everything that a topic holds from the beginning to the end that it has now, by partition and
 /// offset. The end is where this isolation can read to: the last stable offset for committed records.
-pub fn read_topic(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Seen> {
+/// Nothing is held against the schemas: for what a test has written as it should not be.
+pub fn read_raw(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Seen> {
     let reader: BaseConsumer = client(bootstrap)
         .set("group.id", unique("reader"))
         .set(

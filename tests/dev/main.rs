@@ -3,17 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test stands on fails the test")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/plain_http.rs"]
+mod plain_http;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod shown;
+
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use settled::app::dev::{DevOptions, Patience, Told, run};
 use settled::dev::audit::{Seen, Verdict};
+use shown::Shown;
+use support::topics::{Isolation, Raw, World, produce};
 use tokio_util::sync::CancellationToken;
 
 fn settled(arguments: &[&str]) -> Command {
@@ -62,24 +70,27 @@ fn a_run_ends_with_every_order_verified() {
         "{text}"
     );
     assert!(text.contains("   1 s   accepted "), "{text}");
+    assert!(settled_all(&text) >= 250, "{text}");
+}
+
+/// How many orders a run accepted, of which it has verified that each is settled.
+fn settled_all(text: &str) -> usize {
     let count = text
         .lines()
         .find_map(|line| line.strip_prefix("verified: "))
-        .unwrap_or_else(|| panic!("{text}"));
-    let accepted: u64 = count.split(' ').next().unwrap().parse().unwrap();
-    assert!(accepted >= 250, "{text}");
-    assert!(
-        count.ends_with(&format!(
-            "accepted = {accepted} settled + 0 exhausted + 0 pending"
-        )),
-        "{text}"
-    );
+        .expect(text);
+    let accepted = count.split(' ').next().unwrap();
+    let expected = format!("accepted = {accepted} settled + 0 exhausted + 0 pending");
+    assert!(count.ends_with(&expected), "{text}");
+    accepted.replace(',', "").parse().unwrap()
 }
 
 #[test]
 fn one_result_withheld_from_the_second_reader_is_a_difference() {
     let withheld = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&withheld);
+    let shown = Arc::new(Shown::default());
+    let looks = Arc::clone(&shown);
     let options = DevOptions {
         run_for: Some(Duration::from_secs(2)),
         rate: 50,
@@ -89,6 +100,7 @@ fn one_result_withheld_from_the_second_reader_is_a_difference() {
             grace: Duration::from_secs(1),
         }),
         keep: Arc::new(move |record| {
+            looks.look(record);
             !matches!(record, Seen::Result { .. }) || seen.swap(true, Ordering::Relaxed)
         }),
         ..DevOptions::default()
@@ -105,6 +117,7 @@ fn one_result_withheld_from_the_second_reader_is_a_difference() {
         verdict.missing[0].contains("no result, but "),
         "{verdict:?}"
     );
+    shown.is_well_formed(&verdict.counts);
 }
 
 #[test]
@@ -196,34 +209,67 @@ fn any_client_publishes_without_a_key_and_reads_and_a_signal_ends_with_the_count
         .unwrap();
     let stdin = child.stdin.take().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    let first = out.by_ref().lines().map_while(Result::ok).next().unwrap();
-    let bootstrap = first.split_whitespace().nth(1).unwrap().to_owned();
+    let [bootstrap, api, admin] = ["kafka", "api", "admin"].map(|name| address(&mut out, name));
 
+    let world = World::by_default();
     let at = settled::domain::wire_time::format(settled::clock::Clock::start().wall());
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &bootstrap)
-        .create()
-        .unwrap();
-    for number in 0..20 {
-        let value = format!(
+    let events = (0..20).map(|number| {
+        format!(
             r#"{{"type":"transfer","reqNO":"K{number}","status":"3","at":"{at}","source":"me"}}"#
-        );
-        producer
-            .send(BaseRecord::<(), _>::to("order-events").payload(&value))
-            .unwrap();
+        )
+    });
+    let garbage = "order K20 is in progress";
+    let records = events.chain([garbage.to_owned()]).map(|value| Raw {
+        value: Some(value.into_bytes()),
+        ..Raw::default()
+    });
+    produce(&bootstrap, &world.events, records);
+    line(&mut out, |line| line.contains("   settled 20   "));
+    let results = world.read(&bootstrap, &world.results, Isolation::Committed);
+    let keys: BTreeSet<_> = results.into_iter().map(|result| result.key).collect();
+    let letters = world.read(&bootstrap, &world.dead_letters, Isolation::Committed);
+    let kept: Vec<_> = letters.iter().map(|letter| &letter.value).collect();
+    assert_eq!(kept, [&Some(garbage.as_bytes().to_vec())]);
+    for (address, path, status, schema) in [
+        (&api, "/v1/orders/transfer/K0", 200, "api-order"),
+        (&api, "/v1/orders/refund/K0", 404, "api-error"),
+        (&admin, "/readyz", 200, "readiness"),
+    ] {
+        let reply = get(address, path);
+        assert_eq!(reply.status, status, "{reply:?}");
+        world.book.validate(schema, reply.body.as_bytes()).unwrap();
     }
-    producer.flush(Duration::from_secs(10)).unwrap();
-    let results = results(&bootstrap, 20);
+
     signal(&child, "TERM");
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     drop(stdin);
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
-    assert_eq!(results, 20, "{rest}");
-    assert!(
-        rest.contains("verified: 20 orders accepted = 20 settled"),
-        "{rest}"
-    );
+    assert_eq!(keys.len(), 20, "{rest}");
+    assert_eq!(settled_all(&rest), 20);
+    assert!(rest.contains("1 no events (1 dead letters)"), "{rest}");
+}
+
+/// Reads on to a line of this kind.
+fn line(out: &mut impl BufRead, wanted: impl Fn(&str) -> bool) -> String {
+    let mut lines = out.lines().map_while(Result::ok);
+    lines.find(|line| wanted(line)).expect("such a line")
+}
+
+/// The `host:port` in the line that begins with `name`.
+fn address(out: &mut impl BufRead, name: &str) -> String {
+    let row = line(out, |line| line.split_whitespace().next() == Some(name));
+    let address = row.split_whitespace().nth(1).unwrap();
+    let address = address.trim_start_matches("http://");
+    address.split('/').next().unwrap().to_owned()
+}
+
+fn get(address: &str, path: &str) -> plain_http::Reply {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(plain_http::get(address.parse().unwrap(), path))
 }
 
 fn signal(child: &Child, name: &str) {
@@ -231,31 +277,4 @@ fn signal(child: &Child, name: &str) {
         .args([&format!("-{name}"), &child.id().to_string()])
         .status();
     assert!(sent.unwrap().success());
-}
-
-/// Reads results until there are so many, for a minute at most.
-fn results(bootstrap: &str, wanted: usize) -> usize {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", "anybody")
-        .set("isolation.level", "read_committed")
-        .create()
-        .unwrap();
-    let mut places = TopicPartitionList::new();
-    for partition in 0..4 {
-        places
-            .add_partition_offset("order-results", partition, Offset::Beginning)
-            .unwrap();
-    }
-    consumer.assign(&places).unwrap();
-    let mut keys = std::collections::BTreeSet::new();
-    for _ in 0..600 {
-        if let Some(Ok(record)) = consumer.poll(Duration::from_millis(100)) {
-            keys.insert(record.key().unwrap().to_vec());
-        }
-        if keys.len() == wanted {
-            break;
-        }
-    }
-    keys.len()
 }
