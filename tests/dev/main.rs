@@ -9,6 +9,7 @@ mod plain_http;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod real;
 mod shown;
 
 use std::collections::BTreeSet;
