@@ -7,5 +7,6 @@ mod order_types;
 mod rebuild_rules;
 mod recovery_rules;
 mod script_rules;
+mod search;
 mod world;
 mod worlds;

@@ -31,6 +31,11 @@ impl Coordinator {
         Ok(self.epoch)
     }
 
+    /// The transaction that would be timed out.
+    pub fn open(&self) -> Option<Txn> {
+        self.open
+    }
+
     fn abort(&mut self, log: &mut Log<OrderResult>, now: Millis) {
         if let Some(txn) = self.open.take() {
             log.end(now, txn, false);

@@ -1,23 +1,23 @@
 //! The world around a shard: virtual time, two workers, the view, both logs, the owner, and the
 //! faults that strike them. One seed makes one run; [`World::run`] ends in a verdict.
 
-mod bank;
+pub mod bank;
 mod broker;
 mod business;
-mod coordinator;
+pub mod coordinator;
 mod dice;
 mod ending;
 mod group;
-mod log;
+pub mod log;
 mod reading;
 pub mod said;
 mod storage;
 mod storm;
 mod strikes;
 mod turns;
-mod watch;
+pub mod watch;
 mod wire;
-mod worker;
+pub mod worker;
 
 use std::collections::BTreeMap;
 

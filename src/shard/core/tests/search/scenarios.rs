@@ -1,0 +1,28 @@
+//! The scenarios: each small world with its own faults, as `Scenario::read` reads them.
+
+pub const SCENARIOS: [&str; 24] = [
+    "X3; crash stall",
+    "X3; wipe crash",
+    "X3; commit crash",
+    "X3; nothing wipe",
+    "X3; nothing crash",
+    "X3; nothing lost",
+    "X3; commit=2",
+    "X3; wipe=2 floor",
+    "X3; lost=2",
+    "X3; lost late full",
+    "X3; move echo",
+    "X3; unasked lost",
+    "X3 X1; commit",
+    "X3 X1; rollback",
+    "X3 X1; bank=3 questions=1 crash",
+    "X3 X1; bank=3 questions=1 move",
+    "X3 X2; crash",
+    "X1 X3; rollback",
+    "X1 X1; crash",
+    "X1 X2; night crash",
+    "X3 X3; crash",
+    "X3 Y3; first=2 frank commit",
+    "X3 Xq1; bank=3 questions=1 rollback",
+    "G X3; letter crash",
+];

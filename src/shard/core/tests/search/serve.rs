@@ -1,0 +1,191 @@
+//! What becomes of a letter where it arrives: the store, the coordinator, the logs, the owner.
+
+use super::super::world::coordinator::Refused;
+use super::super::world::log::Txn;
+use super::super::world::said::{SHARD, SHARDS};
+use super::happening::Manner;
+use super::mail::What;
+use super::scenario::ORDERS;
+use super::small::{Ground, Small};
+use crate::domain::answer::{Answer, CouldNotAsk};
+use crate::domain::order::MarkKey;
+use crate::domain::result::OrderResult;
+use crate::shard::core::input::{FloorFound, Heard, Input};
+use crate::store::script::{Floor, Token};
+use crate::store::{Acquire, StoreError};
+
+/// Brokers' clocks may differ by this much, as far as the floor is concerned.
+const CLOCK_SLACK: u64 = 60_000;
+
+impl Small {
+    /// What its sender hears.
+    pub fn serve(
+        &mut self,
+        ground: &Ground,
+        worker: usize,
+        (what, manner): (&What, Manner),
+    ) -> Result<Option<Input>, String> {
+        self.left.spend(manner);
+        let failed = manner == Manner::NotKept;
+        Ok(Some(match what {
+            What::Acquire(floor) => self.acquire(ground, *floor, manner),
+            What::FindFloor => Input::FloorFound(Ok(self.find_floor(ground))),
+            What::Fence => {
+                let epoch = self.coordinator.init(self.results.change(), self.now);
+                self.workers[worker].publisher = epoch.ok();
+                Input::Fenced(Ok(()))
+            }
+            What::Ends(ends) => Input::Ends(Ok(*ends)),
+            What::Run(script) => Input::Replied(match manner {
+                Manner::Full => Err(StoreError::Full(String::new())),
+                Manner::RequestLost => {
+                    if self.left.late > 0 {
+                        self.ghosts.push(script.clone());
+                    }
+                    Err(StoreError::Lost(String::new()))
+                }
+                _ => {
+                    let reply = self.run(ground, script)?;
+                    match manner {
+                        Manner::ReplyLost => Err(StoreError::Lost(String::new())),
+                        _ => Ok(reply),
+                    }
+                }
+            }),
+            What::ReadMeta => Input::MetaRead(Ok(self.view.meta.clone())),
+            What::Survey => {
+                self.left.floors = self.left.floors.saturating_sub(1);
+                Input::Surveyed(ground.store(&self.view).survey_now(SHARD))
+            }
+            What::Produce(epoch, results) => return Ok(self.produce(worker, *epoch, results)),
+            What::Commit(epoch, txn) => {
+                return Ok(self.commit(worker, (*epoch, *txn), manner));
+            }
+            What::Published(well) => Input::Published(if *well {
+                Ok(())
+            } else {
+                Err("there is no publisher".to_owned())
+            }),
+            What::Question(who, id, claim) => Input::Answered(Heard {
+                id: *id,
+                claim: *claim,
+                answer: self.answer(ground, *who, manner),
+                started: None,
+            }),
+            What::Letter(offset) => {
+                self.letters |= u64::from(!failed) << offset;
+                Input::Acknowledged(*offset, acknowledged(failed))
+            }
+            What::Forward(offset) => {
+                self.forwards |= u64::from(!failed) << offset;
+                Input::Acknowledged(*offset, acknowledged(failed))
+            }
+        }))
+    }
+
+    fn acquire(&mut self, ground: &Ground, floor: Option<Floor>, manner: Manner) -> Input {
+        self.left.acquires = self.left.acquires.saturating_sub(1);
+        self.tokens += 1;
+        let acquire = Acquire {
+            shard: SHARD,
+            shards: SHARDS,
+            token: Token(self.tokens),
+            floor,
+            mark_key: MarkKey([7; 16]),
+        };
+        let store = ground.store(&self.view);
+        let answer = store.acquire_now(acquire, self.now);
+        self.see(store);
+        Input::Acquired(match manner {
+            Manner::ReplyLost => Err(StoreError::Lost(String::new())),
+            _ => answer,
+        })
+    }
+
+    /// As `shard::floor` finds it.
+    fn find_floor(&self, ground: &Ground) -> FloorFound {
+        let (events, results) = (self.events.ends(), self.results.ends());
+        let floor = self.floors[0];
+        let e = floor.map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
+        let appended = self.events.append_time(e);
+        let r = floor.map_or(results.low, |floor| {
+            let since = appended.unwrap_or(self.now);
+            let since = since.saturating_sub(ground.plan.window + CLOCK_SLACK);
+            let windowed = self.results.offset_for_time(since);
+            windowed.unwrap_or(results.high).min(floor.r)
+        });
+        FloorFound {
+            floor: Floor { e, r },
+            appended,
+            known_below: self.committed,
+        }
+    }
+
+    fn produce(&mut self, worker: usize, epoch: u32, results: &[OrderResult]) -> Option<Input> {
+        let now = self.now;
+        let produced = self
+            .coordinator
+            .produce(self.results.change(), epoch, now, results);
+        match produced {
+            Ok(txn) => {
+                self.post(worker, What::Commit(epoch, txn));
+                None
+            }
+            Err(Refused::Fenced | Refused::Concurrent) => {
+                Some(Input::Published(Err("fenced".to_owned())))
+            }
+        }
+    }
+
+    fn commit(&mut self, worker: usize, txn: (u32, Txn), manner: Manner) -> Option<Input> {
+        match manner {
+            Manner::NotCommitted => {}
+            Manner::Late => self.late_commit = Some(txn),
+            _ if self.land(txn) => {
+                self.post(worker, What::Published(true));
+                return None;
+            }
+            _ => {}
+        }
+        Some(Input::Published(Err("not committed".to_owned())))
+    }
+
+    /// A commit reaches the coordinator, and its marker the log; false where it is fenced.
+    pub fn land(&mut self, (epoch, txn): (u32, Txn)) -> bool {
+        let lands = self.coordinator.commit(epoch, txn).is_ok();
+        if lands {
+            self.coordinator.mark(self.results.change(), self.now, txn);
+        }
+        lands
+    }
+
+    fn answer(&mut self, ground: &Ground, who: usize, manner: Manner) -> Answer {
+        let known = ground.scenario.truths[who];
+        let answer = match (manner, known) {
+            (Manner::Unasked, _) => {
+                return Answer::CouldNotAsk {
+                    why: CouldNotAsk::ServerError,
+                    retry_after: None,
+                };
+            }
+            (Manner::Terminal | Manner::Stale, Some(status)) => Answer::Terminal {
+                status,
+                rsp_no: None,
+                ret_cd: None,
+                ret_msg: None,
+            },
+            _ => Answer::InProgress,
+        };
+        let most = ground.scenario.questions * ORDERS as u8;
+        self.answers[who] = most.min(self.answers[who] + 1);
+        answer
+    }
+}
+
+fn acknowledged(failed: bool) -> Result<(), String> {
+    if failed {
+        Err("not delivered".to_owned())
+    } else {
+        Ok(())
+    }
+}
