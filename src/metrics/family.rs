@@ -55,6 +55,7 @@ pub(super) struct Families {
     pub intake_paused: IntGaugeVec,
     pub stalled_shards: IntGaugeVec,
     pub view_lag: IntGaugeVec,
+    pub unaccounted: IntGauge,
     pub retention_headroom: GaugeVec,
     pub swept: IntCounter,
     pub alarms: IntCounterVec,
@@ -166,6 +167,10 @@ impl Families {
                 "view_lag_records",
                 &["log"],
                 "Records between a log's end and the position of view or inlet, all of this worker.",
+            )?,
+            unaccounted: make.count(
+                "unaccounted_orders",
+                "Orders that a view has lost, by its own counts; it is given up and folded anew.",
             )?,
             retention_headroom: make.seconds(
                 "retention_headroom_seconds",

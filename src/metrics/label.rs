@@ -135,6 +135,8 @@ labels! {
         Delivery = "delivery",
         /// Store, broker or a step of the recovery itself was not available.
         Unavailable = "unavailable",
+        /// The view has lost orders and was given up.
+        Incomplete = "incomplete",
         /// The view is damaged.
         Damaged = "damaged",
         /// A position lies outside its log.
@@ -179,6 +181,8 @@ labels! {
         ForeignResult = "foreign_result",
         /// Events were trimmed that a wiped view or an inlet still needed.
         OutOfRange = "out_of_range",
+        /// A view has lost orders: keys of it were deleted.
+        Unaccounted = "unaccounted",
         /// The view was gone and is folded again.
         ViewRebuilt = "view_rebuilt",
         /// An open exhaustion will soon leave the retention of `order-results`.

@@ -211,6 +211,8 @@ impl Metrics {
                 ),
             }
         }
+        let unaccounted = states.iter().map(|(_, s)| s.view.unaccounted).sum();
+        self.families.unaccounted.set(gauge(unaccounted));
         self.gather_types(&states, wall);
     }
 

@@ -27,6 +27,8 @@ pub struct TypeGauges {
 pub struct ViewGauges {
     /// By type.
     pub types: Vec<(TypeName, TypeGauges)>,
+    /// Orders that its own counts say are there and are not, or the other way round.
+    pub unaccounted: u64,
 }
 
 /// What one shard last said.

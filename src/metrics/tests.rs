@@ -18,6 +18,7 @@ fn value(page: &str, series: &str) -> Option<f64> {
 
 fn view(types: &[(&str, TypeGauges)]) -> ViewGauges {
     ViewGauges {
+        unaccounted: 0,
         types: types.iter().map(|(n, g)| (name(n), *g)).collect(),
     }
 }
@@ -153,7 +154,10 @@ fn random_types_share_one_label() {
             },
         ));
     }
-    shard.set_view(ViewGauges { types });
+    shard.set_view(ViewGauges {
+        types,
+        unaccounted: 2,
+    });
     let page = metrics.page().unwrap();
     assert_eq!(lines(&metrics), before);
     assert_eq!(

@@ -192,6 +192,7 @@ impl Reporter<'_> {
                 self.bursts.add(Kind::ForeignResult, offset);
                 AlarmKind::ForeignResult
             }
+            Alarm::Unaccounted(orders) => self.unaccounted(*orders),
             Alarm::Damaged(error) => {
                 tracing::error!(
                     shard,
@@ -213,6 +214,16 @@ impl Reporter<'_> {
             }
         };
         self.metrics.alarm(kind);
+    }
+
+    fn unaccounted(&self, orders: u64) -> AlarmKind {
+        tracing::error!(
+            shard = self.shard,
+            orders,
+            "the view has lost orders: keys of it were deleted in Redis; it is given up and folded anew \
+             from the topics"
+        );
+        AlarmKind::Unaccounted
     }
 }
 
@@ -264,6 +275,7 @@ pub(super) fn gauges(survey: &Survey, plan: &Plan, now: Millis) -> ViewGauges {
             .iter()
             .map(|(id, name, cursor)| of(*id, name, *cursor))
             .collect(),
+        unaccounted: survey.unaccounted(),
     }
 }
 

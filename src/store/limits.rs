@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::StoreError;
 use super::script::{BATCH, Body, Placement, Script, SettleOne, SettleOutcome};
-use crate::domain::order::{Millis, TypeId};
+use crate::domain::order::{Millis, RECORD_HASHES, TypeId};
 use crate::domain::record::Record;
 
 /// The last second that a bucket may have, so that rounding up and `cursor + 1` stay in 32 bits.
@@ -41,7 +41,7 @@ fn entries(body: &Body) -> usize {
         Body::Claim(claim) => claim.limit.into(),
         Body::Reschedule(all) => all.len(),
         Body::Settle(settle) => settle.results.len(),
-        Body::EndLeases { .. } | Body::Sweep { .. } | Body::DropMarks { .. } => 0,
+        Body::EndLeases { .. } | Body::Sweep { .. } | Body::DropMarks { .. } | Body::Discard => 0,
     }
 }
 
@@ -60,7 +60,7 @@ fn types(body: &Body) -> BTreeSet<TypeId> {
         }
         Body::EndLeases { type_id, .. } => BTreeSet::from([*type_id]),
         Body::Sweep { types, .. } => types.iter().copied().collect(),
-        Body::DropMarks { .. } => BTreeSet::new(),
+        Body::DropMarks { .. } | Body::Discard => BTreeSet::new(),
     }
 }
 
@@ -85,7 +85,8 @@ fn check_body(body: &Body) -> Result<(), StoreError> {
             check_second(claim.lease_second.into())
         }
         Body::EndLeases { to_second, .. } => check_second((*to_second).into()),
-        Body::Lookup(_) | Body::Sweep { .. } | Body::DropMarks { .. } => Ok(()),
+        Body::Sweep { hash, .. } if *hash >= RECORD_HASHES => Err(refused("a hash that is none")),
+        Body::Lookup(_) | Body::Sweep { .. } | Body::DropMarks { .. } | Body::Discard => Ok(()),
     }
 }
 

@@ -69,11 +69,12 @@ pub enum Body {
         /// Last second.
         to_second: u32,
     },
-    /// Checks one record hash: a record whose bucket lies more than `slack_seconds` behind its type's
-    /// cursor has lost its bucket entry and goes back into second cursor + 1 (claim + 1, not leased),
-    /// at most [`BATCH`] of them. Exhausted records with bucket 0 are in no bucket and stay.
+    /// Checks records, hash after hash until [`BATCH`] records or as many hashes were seen: a record
+    /// whose bucket lies more than `slack_seconds` behind its type's cursor has lost its bucket entry
+    /// and goes back into second cursor + 1 (claim + 1, not leased), at most [`BATCH`] of them.
+    /// Exhausted records with bucket 0 are in no bucket and stay.
     Sweep {
-        /// Which record hash.
+        /// The record hash to begin with.
         hash: u16,
         /// Two leases.
         slack_seconds: u32,
@@ -86,6 +87,9 @@ pub enum Body {
         /// Unix hours.
         before_hour: u32,
     },
+    /// Gives up a view that has lost orders: there is none afterwards, as after a wipe, and the next
+    /// [`Store::acquire`](super::Store::acquire) needs a floor.
+    Discard,
 }
 
 /// One pending or requeue event.
@@ -256,7 +260,11 @@ pub enum Reply {
     Swept {
         /// How many; stays 0 unless keys were lost.
         repaired: u32,
+        /// The first hash that was not seen; the number of hashes after the last one.
+        next_hash: u16,
     },
+    /// [`Body::Discard`].
+    Discarded,
     /// [`Body::DropMarks`]: `more` when hashes remain.
     MarksDropped {
         /// Send it again.
@@ -360,10 +368,23 @@ pub struct Survey {
     pub slots: Vec<Slot>,
     /// Exhausted orders by type.
     pub exhausted: Vec<(TypeId, u64)>,
+    /// Exhausted orders as the list of them has it.
+    pub listed: u64,
+    /// Records, pending and exhausted.
+    pub records: u64,
     /// The result offset of the oldest open exhaustion.
     pub oldest_exhaustion: Option<u64>,
     /// Name, id and cursor of each type.
     pub types: Vec<(TypeId, TypeName, u32)>,
+}
+
+impl Survey {
+    /// How many orders the view has lost, or holds beside its own count of them. Scripts change
+    /// records, slots and list together, so anything but 0 is damage from outside.
+    pub fn unaccounted(&self) -> u64 {
+        let counted: u64 = self.slots.iter().map(|slot| slot.count).sum();
+        (counted + self.listed).abs_diff(self.records)
+    }
 }
 
 /// The pending orders of one type whose first event was appended within one slot of

@@ -99,6 +99,7 @@ impl<'a> Owner<'a> {
             70..86 => self.settle(),
             86..91 => self.end_leases(),
             91..98 => self.sweep(),
+            98 if self.random.once_in(3) => Body::Discard,
             _ => Body::DropMarks {
                 before_hour: FIRST_HOUR + self.random.below(5) as u32,
             },

@@ -152,6 +152,7 @@ impl World {
                 "leases: more",
                 "leases: a full bucket",
                 "repaired",
+                "discarded",
                 "marks: more",
                 "marks: done",
                 "mismatch",
@@ -295,7 +296,8 @@ impl World {
                     self.count("leases: more");
                 }
             }
-            Reply::Swept { repaired } => (0..*repaired).for_each(|_| self.count("repaired")),
+            Reply::Swept { repaired, .. } => (0..*repaired).for_each(|_| self.count("repaired")),
+            Reply::Discarded => self.count("discarded"),
             Reply::MarksDropped { more } => {
                 self.count(if *more { "marks: more" } else { "marks: done" });
             }

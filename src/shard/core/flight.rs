@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::input::{Alarm, Command, Note, Output};
 use super::{Core, Generation, Phase, Rebuild};
-use crate::domain::order::Millis;
+use crate::domain::order::{Millis, RECORD_HASHES};
 use crate::metrics::label::RecoveryCause as Cause;
 use crate::plant::{self, Plant};
 use crate::store::StoreError;
@@ -181,9 +181,18 @@ impl Core {
                 }
                 _ => drop(own.outbox.leases.pop()),
             },
-            (Body::Sweep { .. }, Some(Reply::Swept { repaired })) if repaired > 0 => {
-                out.notes.push(Note::Swept(repaired));
+            (
+                Body::Sweep { .. },
+                Some(Reply::Swept {
+                    repaired,
+                    next_hash,
+                }),
+            ) => {
+                own.outbox.sweep_hash = next_hash % RECORD_HASHES;
+                out.notes
+                    .extend((repaired > 0).then_some(Note::Swept(repaired)));
             }
+            (Body::Discard, _) => return self.recover(Cause::Incomplete, out),
             (Body::DropMarks { .. }, Some(Reply::MarksDropped { more: true })) => {
                 own.outbox.drop_marks_at = 0;
             }

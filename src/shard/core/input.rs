@@ -228,6 +228,8 @@ pub enum Alarm {
     ForeignResult(u64),
     /// A step of the recovery failed and is tried again.
     Step(&'static str, String),
+    /// So many orders are in the view's counts and not in the view, or the other way round.
+    Unaccounted(u64),
     /// The view is damaged.
     Damaged(String),
     /// The store is full: intake waits, draining goes on.

@@ -282,11 +282,16 @@ impl Core {
     fn surveyed(&mut self, survey: &crate::store::script::Survey, out: &mut Output) {
         let (mono, every) = (self.mono, self.plan.floor_every);
         let Some(own) = &mut self.own else { return };
-        if self.phase != Phase::Open
-            || survey.token != own.token.0
-            || survey.rebuilding
-            || mono < own.floored_at + every
-        {
+        if self.phase != Phase::Open || survey.token != own.token.0 {
+            return;
+        }
+        if survey.unaccounted() > 0 && !own.outbox.discards {
+            own.outbox.discards = true;
+            out.notes
+                .push(Note::Alarm(input::Alarm::Unaccounted(survey.unaccounted())));
+        }
+        // A floor of a view that is not whole may lie above what it lost.
+        if survey.rebuilding || own.outbox.discards || mono < own.floored_at + every {
             return;
         }
         own.floored_at = mono;

@@ -8,7 +8,7 @@ use super::input::Output;
 use super::intake::second;
 use super::results::marks_end;
 use super::{Core, Generation, Phase};
-use crate::domain::order::{Millis, OrderId, RECORD_HASHES, TypeId};
+use crate::domain::order::{Millis, OrderId, TypeId};
 use crate::domain::record::Record;
 use crate::plant::{self, Plant};
 use crate::store::script::{BATCH, Body, Lookup, Reschedule};
@@ -34,6 +34,8 @@ pub(super) struct Outbox {
     sent_at: [Millis; 6],
     pub sweep_at: Millis,
     pub sweep_hash: u16,
+    /// The view has lost orders and is given up.
+    pub discards: bool,
     pub drop_marks_at: Millis,
     pub store_full: bool,
     pub fold_after: Millis,
@@ -137,6 +139,7 @@ impl Core {
                 (!own.outbox.leases.is_empty()).then_some(0)
             }
             Kind::Upkeep if plant::is(Plant::IdleNotSwept) && own.is_idle() => None,
+            Kind::Upkeep if own.outbox.discards => Some(0),
             Kind::Upkeep => Some(own.outbox.sweep_at),
             _ => None,
         }
@@ -227,6 +230,9 @@ impl Core {
                 to_second,
             });
         }
+        if own.outbox.discards {
+            return Some(Body::Discard);
+        }
         if self.phase == Phase::Open && mono >= own.outbox.drop_marks_at {
             own.outbox.drop_marks_at = mono + 60_000;
             return Some(Body::DropMarks {
@@ -238,7 +244,6 @@ impl Core {
         }
         own.outbox.sweep_at = mono + 1_000;
         let hash = own.outbox.sweep_hash;
-        own.outbox.sweep_hash = (hash + 1) % RECORD_HASHES;
         let types = own
             .types
             .iter()

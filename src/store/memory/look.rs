@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::shard::{Fields, Shard};
-use crate::domain::order::{Millis, OrderId, OrderKey, TypeId, TypeName};
+use crate::domain::order::{Millis, OrderId, OrderKey, RECORD_HASHES, TypeId, TypeName};
 use crate::domain::status::Status;
 use crate::plant::{self, Plant};
 use crate::store::key::{Key, LAYOUT};
@@ -75,7 +75,11 @@ impl Shard {
     }
 
     pub fn survey(&self) -> Result<Survey, StoreError> {
-        for key in [Key::Meta, Key::Slots, Key::Exhausted] {
+        let records = (0..RECORD_HASHES).map(Key::Records);
+        for key in [Key::Meta, Key::Slots, Key::Exhausted]
+            .into_iter()
+            .chain(records)
+        {
             self.touch(key)?;
         }
         let Some(meta) = &self.meta else {
@@ -99,6 +103,8 @@ impl Shard {
                 })
                 .collect(),
             exhausted: exhausted.map(|(id, f)| (*id, f.exhausted)).collect(),
+            listed: self.exhausted.len() as u64,
+            records: self.records.values().map(|of| of.len() as u64).sum(),
             oldest_exhaustion: self.exhausted.values().min().copied(),
             types: meta.type_list(),
         })

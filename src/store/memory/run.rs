@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::shard::{Shard, TypeFields};
-use crate::domain::order::{Mark, OrderId, TypeId};
+use crate::domain::order::{Mark, OrderId, RECORD_HASHES, TypeId};
 use crate::domain::record::Record;
 use crate::plant::{self, Plant};
 use crate::store::key::{Key, MARK_HASHES, mark_hash};
@@ -93,6 +93,10 @@ impl Shard {
                 types,
             } => self.sweep(*hash, *slack_seconds, types)?,
             Body::DropMarks { before_hour } => self.drop_marks(*before_hour)?,
+            Body::Discard => {
+                self.meta = None;
+                Reply::Discarded
+            }
         };
         if let Some(meta) = &mut self.meta {
             meta.version = script.version + 1;
@@ -365,26 +369,35 @@ impl Shard {
         Ok(Reply::LeasesEnded { ended, next_second })
     }
 
-    fn sweep(&mut self, hash: u16, slack: u32, types: &[TypeId]) -> Result<Reply, StoreError> {
-        self.touch(Key::Records(hash))?;
-        let records = self.records.get(&hash).into_iter().flatten();
-        let mut lost: Vec<_> = records
-            .filter(|(id, record)| {
-                types.contains(&id.type_id)
+    fn sweep(&mut self, from: u16, slack: u32, types: &[TypeId]) -> Result<Reply, StoreError> {
+        let (mut lost, mut seen, mut hash) = (Vec::new(), 0, from);
+        let until = RECORD_HASHES.min(from.saturating_add(BATCH as u16));
+        while hash < until && seen < BATCH {
+            self.touch(Key::Records(hash))?;
+            let records = self.records.get(&hash).into_iter().flatten();
+            let before = lost.len();
+            for (id, record) in records {
+                seen += 1;
+                if types.contains(&id.type_id)
                     && record.bucket > 0
                     && record.bucket.saturating_add(slack) < self.cursor(id.type_id)
-            })
-            .map(|(id, record)| (*id, *record))
-            .collect();
-        lost.sort_by_cached_key(|(id, _)| field::field(id));
+                {
+                    lost.push((*id, *record));
+                }
+            }
+            lost[before..].sort_by_cached_key(|(id, _)| field::field(id));
+            hash += 1;
+        }
         lost.truncate(BATCH);
         for (id, mut record) in lost.iter().copied() {
             record.claim = record.claim.wrapping_add(1);
             self.put_last(&id, &mut record, self.cursor(id.type_id) + 1)?;
             self.put_record(&id, record);
         }
-        let repaired = lost.len() as u32;
-        Ok(Reply::Swept { repaired })
+        Ok(Reply::Swept {
+            repaired: lost.len() as u32,
+            next_hash: hash,
+        })
     }
 
     fn drop_marks(&mut self, before_hour: u32) -> Result<Reply, StoreError> {

@@ -122,7 +122,7 @@ impl Store for RedisStore {
                 Some(floor) => command.arg(floor.e).arg(floor.r),
                 None => command.arg("").arg(""),
             }
-            .arg(request::hash_names(RECORD_HASHES));
+            .arg(request::hash_names(0, RECORD_HASHES));
         };
         let answer = self
             .call(acquire.shard, &source::ACQUIRE, arguments)
@@ -144,7 +144,10 @@ impl Store for RedisStore {
     }
 
     async fn survey(&self, shard: u16) -> Result<Survey, StoreError> {
-        reply::survey(self.call(shard, &source::SURVEY, |_| {}).await?)
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(request::hash_names(0, RECORD_HASHES));
+        };
+        reply::survey(self.call(shard, &source::SURVEY, arguments).await?)
     }
 
     async fn find(&self, shard: u16, order: &OrderKey) -> Result<Found, StoreError> {

@@ -27,9 +27,14 @@ pub(super) fn reply(script: &Script, value: Value) -> Read<Reply> {
             Ok(Reply::Found(all.collect::<Read<_>>()?))
         }
         Body::Settle(_) => Ok(Reply::Settled),
-        Body::Sweep { .. } => Ok(Reply::Swept {
-            repaired: int(&value)?,
-        }),
+        Body::Sweep { hash, .. } => {
+            let mut parts = array(value)?;
+            Ok(Reply::Swept {
+                repaired: int(&next(&mut parts)?)?,
+                next_hash: hash + int::<u16>(&next(&mut parts)?)?,
+            })
+        }
+        Body::Discard => Ok(Reply::Discarded),
         Body::DropMarks { .. } => Ok(Reply::MarksDropped {
             more: int::<u8>(&value)? == 1,
         }),
@@ -184,6 +189,8 @@ pub(super) fn survey(value: Value) -> Read<Survey> {
     }
     slots.sort_unstable_by_key(|slot| (slot.type_id, slot.slot));
     let oldest = array(next(&mut parts)?)?.nth(1);
+    let listed = int(&next(&mut parts)?)?;
+    let records = int(&next(&mut parts)?)?;
     let types = meta.types()?;
     let mut exhausted = Vec::new();
     for (id, _, _) in &types {
@@ -199,6 +206,8 @@ pub(super) fn survey(value: Value) -> Read<Survey> {
         rebuilding: meta.rebuild()?.is_some(),
         slots,
         exhausted,
+        listed,
+        records,
         oldest_exhaustion: oldest.map(|score| number(&bytes(score)?)).transpose()?,
         types,
     })

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use redis::Cmd;
 
 use super::source::{self, Source};
-use crate::domain::order::{Mark, Millis, OrderId, TypeId};
+use crate::domain::order::{Mark, Millis, OrderId, RECORD_HASHES, TypeId};
 use crate::domain::record::Record;
 use crate::domain::status::{Status, Terminal};
 use crate::store::field;
 use crate::store::key::{MARK_HASHES, hash_name, mark_hash};
 use crate::store::script::{
-    Body, Fold, Lookup, Reschedule, Script, Settle, SettleOne, SettleOutcome,
+    BATCH, Body, Fold, Lookup, Reschedule, Script, Settle, SettleOne, SettleOutcome,
 };
 
 /// Which Lua script runs this body.
@@ -25,6 +25,7 @@ pub(super) fn source(body: &Body) -> &'static Source {
         Body::Settle(_) => &source::SETTLE,
         Body::EndLeases { .. } => &source::END_LEASES,
         Body::Sweep { .. } => &source::SWEEP,
+        Body::Discard => &source::DISCARD,
         Body::DropMarks { .. } => &source::DROP_MARKS,
     }
 }
@@ -95,12 +96,13 @@ fn body(body: &Body, command: &mut Cmd) {
             slack_seconds,
             ..
         } => {
-            command.arg(hash_name(*hash).to_string());
-            command.arg(*slack_seconds);
+            let until = RECORD_HASHES.min(hash.saturating_add(BATCH as u16));
+            command.arg(hash_names(*hash, until)).arg(*slack_seconds);
         }
         Body::DropMarks { before_hour } => {
-            command.arg(*before_hour).arg(hash_names(MARK_HASHES));
+            command.arg(*before_hour).arg(hash_names(0, MARK_HASHES));
         }
+        Body::Discard => {}
     }
 }
 
@@ -120,9 +122,9 @@ fn results(settle: &Settle, command: &mut Cmd) {
     }
 }
 
-/// The names of all hashes of one kind.
-pub(super) fn hash_names(count: u16) -> Vec<u8> {
-    (0..count).flat_map(|hash| hash_name(hash).0).collect()
+/// The names of hashes of one kind.
+pub(super) fn hash_names(from: u16, until: u16) -> Vec<u8> {
+    (from..until).flat_map(|hash| hash_name(hash).0).collect()
 }
 
 const REQUEUE: u8 = 1;

@@ -43,5 +43,6 @@ sources! {
     SETTLE = "common" "owner" "settle";
     END_LEASES = "common" "owner" "end_leases";
     SWEEP = "common" "owner" "sweep";
+    DISCARD = "common" "owner" "discard";
     DROP_MARKS = "common" "owner" "drop_marks";
 }

@@ -51,7 +51,10 @@ impl Driven {
                                 ended: 0,
                                 next_second: None,
                             },
-                            Body::Sweep { .. } => Reply::Swept { repaired: 0 },
+                            Body::Sweep { .. } => Reply::Swept {
+                                repaired: 0,
+                                next_hash: 1,
+                            },
                             Body::DropMarks { .. } => Reply::MarksDropped { more: false },
                             other => unreachable!("{other:?}"),
                         })));

@@ -175,7 +175,7 @@ impl World {
                     self.watch.claims.insert(question, claim);
                 }
             }
-            Ok(Reply::Swept { repaired }) if *repaired > 0 => {
+            Ok(Reply::Swept { repaired, .. }) if *repaired > 0 => {
                 self.hold(Err(format!(
                     "LOST BUCKET: the sweep put {repaired} records back"
                 )));
