@@ -22,7 +22,6 @@ use crate::support::broker::Broker;
 use crate::support::redis::RedisServer;
 use crate::support::topics::{Raw, World, produce};
 use crate::support::{self, eventually};
-use metrics::Page;
 use process::{Bank, Worker};
 
 /// One deployment: topics and a Redis of its own, and a configuration file.
@@ -173,17 +172,6 @@ listen = "127.0.0.1:0"
             (open == i64::from(self.shards)).then_some(())
         })
         .await;
-    }
-
-    /// Waits until a worker that owns every shard has nothing pending and has read all there is.
-    pub async fn at_rest(&self, worker: &Worker, order_type: &str) -> Page {
-        eventually("nothing is pending", Duration::from_secs(30), async || {
-            let page = Page::of(worker.admin).await;
-            let pending = page.sum("settled_pending_orders", &[("type", order_type)]);
-            let lag = page.sum("settled_view_lag_records", &[]);
-            (pending == 0 && lag == 0).then_some(page)
-        })
-        .await
     }
 
     /// Publishes events one a line and without keys: by kcat where it is installed.

@@ -1,8 +1,13 @@
 //! The view's keys as they stand in Redis, by what their names say.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::Site;
+use crate::support::eventually;
 
 /// A key's place in the documented layout: `meta`, `o`, `q`, `d`, `m`, `x`, `h`, or `t` of no shard.
 fn kind(key: &str) -> String {
@@ -38,6 +43,38 @@ impl Site {
                     .unwrap()
             })
             .sum()
+    }
+
+    /// Waits until nothing is pending and every view has folded both logs to their ends: whatever was
+    /// published before has had its effect. The gauges would not do: they are as old as the last survey.
+    pub async fn at_rest(&self) {
+        let within = Duration::from_secs(30);
+        let reader: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.broker.bootstrap)
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .unwrap();
+        let end = |topic: &str, shard| reader.fetch_watermarks(topic, shard, within).unwrap().1;
+        eventually("all is folded, nothing is pending", within, async || {
+            let folded = self.positions();
+            let pending = self.keys().contains_key("h");
+            let ends = (0..self.shards)
+                .map(|shard| [&self.names.events, &self.names.results].map(|log| end(log, shard)));
+            (!pending && folded.into_iter().eq(ends)).then_some(())
+        })
+        .await;
+    }
+
+    /// Next event and next result of each shard's view; -1 without a view.
+    fn positions(&self) -> Vec<[i64; 2]> {
+        let mut redis = self.redis();
+        let position = |shard| {
+            let mut read = redis::cmd("HMGET");
+            read.arg(format!("s{{{shard}}}meta")).arg("e").arg("r");
+            let read: [Option<i64>; 2] = read.query(&mut redis).unwrap();
+            read.map(|position| position.unwrap_or(-1))
+        };
+        (0..self.shards).map(position).collect()
     }
 
     /// Wipes the view.

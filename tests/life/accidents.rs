@@ -84,7 +84,7 @@ ceiling = {{ questions_per_second = {}, in_flight = 256 }}
             .wait_for(self.published.len(), Duration::from_mins(2));
         let took = since.elapsed();
         let mut worker = self.workers.pop().unwrap();
-        self.site.at_rest(&worker, "transfer").await;
+        self.site.at_rest().await;
         let swept = Page::of(worker.admin)
             .await
             .sum("settled_swept_records_total", &[]);

@@ -88,6 +88,11 @@ query = {{ url = "http://127.0.0.1:9/" }}
         let workers = [site.worker().await, site.worker().await];
         let prometheus = Prometheus::scraping(&workers.each_ref().map(|w| w.admin)).await?;
         site.all_open(&workers.each_ref()).await;
+        for worker in &workers {
+            let alarms = Page::of(worker.admin).await;
+            let alarms = alarms.sum("settled_alarms_total", &[]);
+            assert_eq!(alarms, 0, "a first start loses nothing");
+        }
         Some(Self {
             prometheus,
             workers,

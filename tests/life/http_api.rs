@@ -136,7 +136,7 @@ async fn a_caller_hears_the_truth_of_the_moment_and_a_terminal_one_is_published_
     }
     let mut tail = desk.site.tail();
     tail.wait_for(1, WITHIN);
-    desk.site.at_rest(&desk.worker, "patient").await;
+    desk.site.at_rest().await;
     let asked = desk.owner.questions("P").len();
     // What the log adds is waited for a moment only: the first to ask may miss it.
     let settled = eventually("the result is read from the log", WITHIN, async || {

@@ -109,10 +109,10 @@ async fn what_lies_beyond_the_shards_is_forwarded_once_and_goes_on_where_it_was_
     site.all_open(&[&worker]).await;
     tail.wait_for(4 * EACH, WITHIN);
     site.inlets_committed(2 * EACH + 1).await;
-    let page = site.at_rest(&worker, "patient").await;
+    site.at_rest().await;
+    let page = Page::of(worker.admin).await;
     let forwarded = page.sum("settled_events_total", &[("outcome", "forwarded")]);
     assert_eq!(forwarded, 2 * EACH as u64, "nothing of A once more");
-    let page = Page::of(worker.admin).await;
     assert_eq!(page.sum("settled_shards_owned", &[]), 4);
     worker.process.terminate(Duration::from_secs(10)).await;
     assert_eq!(site.resolutions().len(), 4 * EACH);

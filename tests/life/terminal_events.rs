@@ -86,7 +86,7 @@ async fn what_a_business_system_says_settles_an_order_without_a_question_and_sta
         (!letters.is_empty()).then_some(letters)
     })
     .await;
-    site.at_rest(&worker, "patient").await;
+    site.at_rest().await;
     assert_eq!(letters.len(), 1);
     let (reason, bytes) = letters.values().next().unwrap();
     assert_eq!(reason, "conflict");
@@ -172,7 +172,7 @@ async fn an_exhausted_order_is_told_once_and_settles_after_a_requeue_or_by_hand(
     );
 
     site.publish(&[requeue(1), requeue(2)]);
-    site.at_rest(&worker, "hasty").await;
+    site.at_rest().await;
     worker.process.terminate(Duration::from_secs(10)).await;
     assert_eq!(site.results(Isolation::Committed).len(), 4);
     assert_eq!(site.resolutions().len(), 2);
