@@ -12,7 +12,7 @@ mod plain_http;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -99,14 +99,79 @@ fn metric_names(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-#[test]
-fn every_metric_that_an_alert_or_a_panel_names_exists() {
+/// The metrics page of a worker that has a shard and knows of everything.
+fn page() -> String {
     let metrics = metrics(Clock::start());
     let shard = metrics.shard(0);
     for log in Log::ALL {
         shard.set_headroom(*log, Duration::ZERO);
     }
-    let page = metrics.page().unwrap();
+    metrics.page().unwrap()
+}
+
+/// The labels of each metric that stands with braces in `text`, and their values: of one on the page,
+/// or all that a selector names.
+fn labelled(text: &str) -> impl Iterator<Item = (&str, &str, Vec<&str>)> {
+    let metrics = text.match_indices("settled_").filter_map(|(at, _)| {
+        let (metric, labels) = text[at..].split_once('{')?;
+        let whole = metric
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_');
+        whole.then_some((metric, labels.split_once('}')?.0))
+    });
+    metrics.flat_map(|(metric, labels)| {
+        labels.split(',').map(move |label| {
+            let (label, value) = label.split_once(['=', '!']).unwrap();
+            let value = value.trim_start_matches(['=', '~']).trim_matches('"');
+            (metric, label, value.split('|').collect())
+        })
+    })
+}
+
+#[test]
+fn every_label_that_a_rule_or_a_panel_goes_by_is_on_the_page_with_each_value_named() {
+    let page = page();
+    let mut there: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for (metric, label, values) in labelled(&page) {
+        there.entry((metric, label)).or_default().extend(values);
+    }
+    let (rules, board) = (
+        yaml("deploy/alerts.yml"),
+        yaml("deploy/grafana/settled.json"),
+    );
+    let mut expressions = Vec::new();
+    for (file, each, of) in [(&rules, "groups", "rules"), (&board, "panels", "targets")] {
+        let before = expressions.len();
+        for one in file[each].as_array().unwrap() {
+            let of = one[of].as_array().unwrap().iter();
+            expressions.extend(of.map(|one| one["expr"].as_str().unwrap()));
+        }
+        assert!(expressions.len() > before + 10, "{expressions:?}");
+    }
+    for expression in expressions {
+        for (metric, label, values) in labelled(expression) {
+            let exist = there.get(&(metric, label));
+            let exist = exist.unwrap_or_else(|| panic!("{metric} has no {label}: {expression}"));
+            // A dashboard's variable stands for any.
+            let mut missing = values.iter().filter(|value| !value.starts_with('$'));
+            let missing = missing.find(|value| !exist.contains(*value));
+            assert_eq!(missing, None, "{metric} {label}: {expression}");
+        }
+        for by in expression.split(" by (").skip(1) {
+            let labels = by.split_once(')').unwrap().0;
+            for label in labels.split(", ") {
+                for metric in metric_names(expression) {
+                    let exists = there.contains_key(&(metric, label));
+                    assert!(exists, "{metric} has no {label}: {expression}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_an_alert_or_a_panel_names_exists() {
+    let page = page();
     let exists = metric_names(&page);
     for file in [
         "deploy/alerts.yml",
