@@ -1,5 +1,5 @@
-//! Each Kafka handle against a real broker: fences, isolation, positions, ownership; and what of it
-//! holds on librdkafka's embedded broker.
+//! Each Kafka handle against a real broker: fences, isolation, positions, ownership; what of it holds
+//! on librdkafka's embedded broker; and shards that commit their floors there and are rebuilt from them.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "this is a test")]
 
@@ -7,12 +7,16 @@
 mod support;
 
 mod embedded;
+mod floors;
 mod member;
+mod owner;
 mod positions;
 mod producer;
 mod publisher;
 mod reader;
+mod rebuild;
 mod topics;
+mod wipe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,9 +69,12 @@ async fn open(settings: &Settings, shard: u16) -> Publisher {
     pool.open(shard, Arc::new(|| true)).await.unwrap()
 }
 
-/// The result of an order with this number.
+/// The result of order `transfer/<req_no>`.
 fn publication(req_no: &str) -> Publication {
-    let key = OrderKey::parse(&format!("transfer/{req_no}")).unwrap();
+    result_of(OrderKey::parse(&format!("transfer/{req_no}")).unwrap())
+}
+
+fn result_of(key: OrderKey) -> Publication {
     let result = OrderResult {
         outcome: Outcome::Settled {
             status: Terminal::Success,

@@ -2,8 +2,6 @@ use std::collections::BTreeSet;
 
 use settled::kafka::Log;
 use settled::kafka::ends::EndAsker;
-use settled::kafka::floor::Floors;
-use settled::store::script::Floor;
 
 use crate::support::topics::{Isolation, Raw, World, open_transaction, produce, read_raw};
 use crate::{numbered, settings, support};
@@ -93,30 +91,4 @@ async fn behind_the_last_record_there_is_no_append_time_though_markers_follow() 
             .is_some()
     );
     assert_eq!(asker.append_time(Log::Results, 0, 1).await.unwrap(), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_floor_is_read_as_it_was_committed() {
-    let Some(kafka) = support::kafka() else {
-        return;
-    };
-    let world = World::create(kafka, "floor", 2, 0).await;
-    let settings = settings(&kafka.bootstrap, &world, 2);
-    let floors = Floors::new(EndAsker::new(&settings).unwrap());
-    assert_eq!(floors.read(0).await.unwrap(), None);
-    let floor = Floor {
-        e: 1_234,
-        r: 987_654,
-    };
-    floors.commit(0, floor).await.unwrap();
-    floors.commit(1, Floor { e: 5, r: 0 }).await.unwrap();
-    // Another worker reads it.
-    let other = Floors::new(EndAsker::new(&settings).unwrap());
-    assert_eq!(other.read(0).await.unwrap(), Some(floor));
-    assert_eq!(other.read(1).await.unwrap(), Some(Floor { e: 5, r: 0 }));
-    other.commit(0, Floor { e: 2_000, r: 1 }).await.unwrap();
-    assert_eq!(
-        floors.read(0).await.unwrap(),
-        Some(Floor { e: 2_000, r: 1 })
-    );
 }

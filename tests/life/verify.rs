@@ -73,7 +73,7 @@ schedule = {{ in_progress = ["1h x 3"] }}
         partition: Some(first.partition),
         key: first.key,
         value: first.value,
-        headers: Vec::new(),
+        ..Raw::default()
     };
     produce(bootstrap, results, [again]);
     let repeated = verified(&site.settled(&["verify", "--json"]), 1);

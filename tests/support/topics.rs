@@ -127,6 +127,8 @@ pub struct Raw {
     pub value: Option<Vec<u8>>,
     /// The headers.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Its time stamp, in milliseconds, in a topic that takes the writer's; `None`: now.
+    pub time: Option<i64>,
 }
 
 impl Raw {
@@ -184,6 +186,7 @@ pub fn send(producer: &BaseProducer, topic: &str, raw: &Raw) -> Result<(), ()> {
     record.partition = raw.partition;
     record.key = raw.key.as_deref();
     record.payload = raw.value.as_deref();
+    record.timestamp = raw.time;
     producer.send(record).map_err(|_| ())
 }
 
