@@ -16,7 +16,8 @@ use crate::store::script::Floor;
 const CLOCK_SLACK: Millis = 60_000;
 
 /// Events from the floor's `E`; results from the earlier of its `R` and the append time of the event
-/// at that `E` less the window. No floor: the oldest record of both logs. Safe to repeat.
+/// at that `E` less the window. No floor: the oldest record of both logs. What was committed for a log
+/// that was longer once says nothing of this one. Safe to repeat.
 ///
 /// # Errors
 /// What Kafka said, for a person.
@@ -29,17 +30,10 @@ pub(super) async fn find<S: Store>(ports: &Ports<S>, shard: u16) -> Result<Floor
         .committed(shard)
         .await
         .map_err(text)?
+        .filter(|e| *e <= events.high)
         .unwrap_or(0);
     let committed = ports.floors.read(shard).await.map_err(text)?;
-    if let Some(floor) = committed.filter(|floor| floor.e < events.low) {
-        tracing::error!(
-            shard,
-            floor = floor.e,
-            low = events.low,
-            "events that pending orders need were trimmed: raise the retention of order-events"
-        );
-        ports.metrics.alarm(Alarm::OutOfRange);
-    }
+    let committed = committed.and_then(|floor| within(ports, shard, floor, events));
     let e = first_event(committed, events);
     let appended = ports
         .ends
@@ -86,6 +80,32 @@ pub(super) fn first_result(floor: Option<Floor>, windowed: Option<u64>, results:
         .unwrap_or(results.high)
         .min(floor.r)
         .clamp(results.low, results.high)
+}
+
+/// The floor as far as this log of events goes, told when that is not all of it. One beyond the end is
+/// none: what was appended where lost records had been would be skipped.
+fn within<S: Store>(ports: &Ports<S>, shard: u16, floor: Floor, events: Ends) -> Option<Floor> {
+    let (low, high) = (events.low, events.high);
+    if (low..=high).contains(&floor.e) {
+        return Some(floor);
+    }
+    ports.metrics.alarm(Alarm::OutOfRange);
+    if floor.e < low {
+        tracing::error!(
+            shard,
+            floor = floor.e,
+            low,
+            "events that pending orders need were trimmed: raise the retention of order-events"
+        );
+        return Some(Floor { e: low, ..floor });
+    }
+    tracing::error!(
+        shard,
+        floor = floor.e,
+        high,
+        "order-events ends before the floor and has lost records: all that is left is folded"
+    );
+    None
 }
 
 /// An open exhaustion must be heard of this long before retention removes its result: nothing else

@@ -34,7 +34,7 @@ struct Case {
 
 /// Each is a shard with ten events and six results. The first two results are too old for the event
 /// at 4: the window before it begins with the result at 2.
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     // None: the oldest record.
     case(&[], (0, 0)),
     // The window before its event begins earlier than its R.
@@ -48,8 +48,9 @@ const CASES: [Case; 9] = [
     case(&[(8, "R=6"), (2, "R=1")], (2, 1)),
     // Nothing was pending: there is no event at it, and all results are older than the window.
     case(&[(10, "R=6")], (10, 6)),
-    // Of results that were more once.
+    // Of results that were more once, and of events: what is there may have come since.
     case(&[(4, "R=99")], (4, 2)),
+    case(&[(99, "R=99")], (0, 0)),
     // Its event was trimmed.
     case(&[(3, "R=6")], (TRIMMED_TO, 3)),
 ];
@@ -66,8 +67,8 @@ const TRIMMED_TO: i64 = 5;
 /// Records of `order-events` that are no events.
 const GARBAGE: [i64; 2] = [1, 7];
 
-/// What the group has committed, by shard.
-const KNOWN_BELOW: [(u16, i64); 1] = [(0, 5)];
+/// What the group has committed, by shard. The second is of a log that was longer once.
+const KNOWN_BELOW: [(u16, i64); 2] = [(0, 5), (8, 99)];
 
 /// An order of this shard whose number tells `n`.
 fn key(kind: &str, shard: u16, n: i64) -> OrderKey {
@@ -180,7 +181,7 @@ async fn a_rebuild_begins_where_the_floor_and_the_window_say_and_else_with_the_o
         expected.map(|(shard, case)| (shard, format!("E={}, R={}", case.begins.0, case.begins.1)));
     assert_eq!(began, expected.collect());
     let alarms = owner.metric("settled_alarms_total{kind=\"out_of_range\"}");
-    assert_eq!(alarms, 1, "trimmed");
+    assert_eq!(alarms, 2, "trimmed, and lost");
 
     // What lies below was not folded, and all that lies above was.
     for (shard, case) in (0..).zip(CASES) {
