@@ -52,9 +52,16 @@ pub fn rows() -> Vec<Row> {
         }),
         row("redis-clients-killed", |rig| Box::pin(clients_killed(rig))),
         row("redis-full", |rig| Box::pin(full(rig))),
-        row("redis-buckets-deleted", |rig| {
-            Box::pin(buckets_deleted(rig))
-        }),
+        Row {
+            setup: long(20),
+            ..row("redis-buckets-deleted", |rig| {
+                Box::pin(buckets_deleted(rig))
+            })
+        },
+        Row {
+            setup: long(20),
+            ..row("redis-keys-deleted", |rig| Box::pin(keys_deleted(rig)))
+        },
         Row {
             setup: long(14),
             ..row("network-redis-replies-lost", |rig| {
@@ -191,17 +198,44 @@ async fn full(rig: &mut Rig) {
     rig.redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
 }
 
-/// One bucket of a hundred is deleted, at least one: the sweep puts its orders back.
+/// The buckets of two shards are deleted, ten times: the sweep puts their orders back.
 async fn buckets_deleted(rig: &mut Rig) {
-    let buckets: Vec<String> = rig.redis.ask(&["KEYS", "s{*}d*"]);
-    let some = buckets.iter().step_by(100).map(String::as_str);
-    let words: Vec<&str> = std::iter::once("DEL").chain(some).collect();
-    assert!(words.len() > 1, "there are no buckets");
-    rig.redis.ask::<()>(&words);
+    for _ in 0..10 {
+        let buckets: Vec<String> = rig.redis.ask(&["KEYS", "s{[01]}d*"]);
+        let buckets = buckets.iter().map(String::as_str);
+        let words: Vec<&str> = std::iter::once("DEL").chain(buckets).collect();
+        rig.redis.ask::<()>(&words);
+        sleep(Duration::from_millis(300)).await;
+    }
     eventually("they are put back", Duration::from_mins(2), async || {
         for worker in &rig.workers {
             let page = Page::of(worker.admin).await;
             if page.sum("settled_swept_records_total", &[]) > 0 {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+}
+
+/// One key of a hundred is deleted, and at least one of records, of counts and of meta data; marks and
+/// queries are left alone, as nobody notices those. Three times.
+async fn keys_deleted(rig: &mut Rig) {
+    for at in [0, 33, 66] {
+        for kind in ["o", "h", "meta", "d"] {
+            let keys: Vec<String> = rig.redis.ask(&["KEYS", &format!("s{{*}}{kind}*")]);
+            let some = keys.iter().skip(at % keys.len()).step_by(100);
+            let some = some.map(String::as_str);
+            let words: Vec<&str> = std::iter::once("DEL").chain(some).collect();
+            rig.redis.ask::<()>(&words);
+        }
+        sleep(Duration::from_secs(4)).await;
+    }
+    eventually("it is noticed", Duration::from_secs(20), async || {
+        for worker in &rig.workers {
+            let page = Page::of(worker.admin).await;
+            if page.sum("settled_recoveries_total", &[("cause", "incomplete")]) > 0 {
                 return Some(());
             }
         }

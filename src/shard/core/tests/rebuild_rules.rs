@@ -191,3 +191,21 @@ fn a_view_that_has_lost_an_order_is_given_up_and_folded_anew() {
     bench.pass(20_000);
     assert_eq!(bench.recovers(), 0);
 }
+
+#[test]
+fn orders_whose_bucket_was_lost_are_put_back_and_asked_about() {
+    let mut bench = Bench::open();
+    bench.event(&Said::pending(
+        &order("pay", 1, true),
+        bench.now(),
+        Open::InProgress,
+    ));
+    let second = (bench.now() / 1_000) as u32;
+    let (type_id, ..) = bench.meta().types[0];
+    for near in 0..5 {
+        bench.store.lose(SHARD, Key::Bucket(type_id, second + near));
+    }
+    bench.next_ask();
+    assert!(bench.notes.contains(&Note::Swept(1)), "{:?}", bench.notes);
+    assert!(bench.now() < u64::from(second + 40) * 1_000);
+}
