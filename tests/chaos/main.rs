@@ -34,6 +34,8 @@ mod traffic;
 #[path = "../checker/verdict.rs"]
 mod verdict;
 
+mod kafka_rows;
+mod network_rows;
 mod nodes;
 mod proxy;
 mod redis_rows;
@@ -57,7 +59,11 @@ fn faults_below_lose_and_repeat_nothing() {
         let only = only.as_deref().unwrap_or_default().split(',');
         only.into_iter().any(|only| row.name.starts_with(only))
     };
-    let rows: Vec<Row> = redis_rows::rows().into_iter().filter(wanted).collect();
+    let rows: Vec<Row> = [redis_rows::rows(), network_rows::rows(), kafka_rows::rows()]
+        .into_iter()
+        .flatten()
+        .filter(wanted)
+        .collect();
     assert!(!rows.is_empty(), "SETTLED_CHAOS_ONLY: no such row");
     let mut table = Table::default();
     let mut seed = size("SETTLED_CHAOS_SEED", std::process::id() as usize * 1_000) as u64;

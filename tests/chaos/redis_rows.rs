@@ -7,7 +7,6 @@ use tokio::time::sleep;
 
 use crate::checker::metrics::Page;
 use crate::nodes::RedisNode;
-use crate::proxy::Way;
 use crate::rig::Rig;
 use crate::rows::{Row, Setup};
 use crate::support::eventually;
@@ -61,30 +60,6 @@ pub fn rows() -> Vec<Row> {
         Row {
             setup: long(20),
             ..row("redis-keys-deleted", |rig| Box::pin(keys_deleted(rig)))
-        },
-        Row {
-            setup: long(14),
-            ..row("network-redis-replies-lost", |rig| {
-                Box::pin(way(rig, |way| way.lost_replies = 10))
-            })
-        },
-        Row {
-            setup: long(14),
-            ..row("network-redis-200ms", |rig| {
-                Box::pin(way(rig, |way| way.delay = Duration::from_millis(200)))
-            })
-        },
-        Row {
-            setup: long(14),
-            ..row("network-redis-no-replies", |rig| {
-                Box::pin(way(rig, |way| way.no_replies = true))
-            })
-        },
-        Row {
-            setup: long(14),
-            ..row("network-redis-no-requests", |rig| {
-                Box::pin(way(rig, |way| way.no_requests = true))
-            })
         },
     ]
 }
@@ -242,13 +217,4 @@ async fn keys_deleted(rig: &mut Rig) {
         None
     })
     .await;
-}
-
-/// The way to Redis is bad for five seconds.
-async fn way(rig: &mut Rig, change: impl Fn(&mut Way)) {
-    let mut bad = Way::default();
-    change(&mut bad);
-    rig.to_redis.set(bad);
-    sleep(Duration::from_secs(5)).await;
-    rig.to_redis.set(Way::default());
 }

@@ -14,10 +14,11 @@ use crate::checker::logs::shard_of;
 use crate::checker::process::{Bank, Worker};
 use crate::checker::{Site, event, key};
 use crate::kept::Logs;
-use crate::nodes::RedisNode;
+use crate::nodes::{KafkaNode, RedisNode};
 use crate::plain_http::get;
 use crate::proxy::Proxy;
 use crate::rows::{Row, Setup};
+use crate::support::broker::Broker;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::topics::{Isolation, read_raw};
@@ -93,6 +94,8 @@ pub struct Rig {
     pub traffic: Arc<Traffic>,
     /// What the proxy leads to.
     pub redis: RedisNode,
+    /// The broker, where it is this run's own.
+    pub kafka: Option<KafkaNode>,
     /// In the way of every connection of a worker to Redis.
     pub to_redis: Proxy,
     environment: Vec<(&'static str, String)>,
@@ -105,13 +108,24 @@ impl Rig {
         let Setup {
             spread,
             redis,
+            own_broker,
+            group_protocol,
             environment,
         } = row.setup.clone();
         let redis = RedisNode::start(redis).await;
         let to_redis = Proxy::start(redis.at(), seed).await;
         let url = RedisServer::at(format!("redis://{}/0", to_redis.at));
         let name = format!("{}-{seed}", row.name);
-        let mut site = Site::on(support::kafka().unwrap(), url, &name, SHARDS);
+        let (kafka, broker) = if own_broker {
+            let node = KafkaNode::start().await;
+            let broker = Broker::at(node.bootstrap.clone());
+            // A site borrows its broker for ever; this is no more than its address.
+            (Some(node), &*Box::leak(Box::new(broker)))
+        } else {
+            (None, support::kafka().unwrap())
+        };
+        let mut site = Site::on(broker, url, &name, SHARDS);
+        site.group_protocol = group_protocol;
         site.session_ms = 1_500;
         let bank = site
             .bank(&["--in-progress", IN_PROGRESS, "--latency", "5ms"])
@@ -123,6 +137,7 @@ impl Rig {
             bank,
             traffic: Arc::new(Traffic::draw(seed, SHARDS, spread)),
             redis,
+            kafka,
             to_redis,
             environment,
             logs: Logs::of(&site, "chaos", &name),

@@ -24,6 +24,10 @@ pub struct Setup {
     pub spread: Duration,
     /// Options of redis-server.
     pub redis: &'static [&'static str],
+    /// A broker that may be stopped; else the one that all runs share.
+    pub own_broker: bool,
+    /// `group_protocol` of the configuration.
+    pub group_protocol: &'static str,
     /// What workers find in their environment.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -33,6 +37,8 @@ impl Default for Setup {
         Self {
             spread: Duration::from_secs(12),
             redis: &[],
+            own_broker: false,
+            group_protocol: "classic",
             environment: Vec::new(),
         }
     }

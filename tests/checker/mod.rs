@@ -37,6 +37,8 @@ pub struct Site {
     /// The group's session: short, so that an accident is noticed soon. A slow machine may lose one
     /// that is short, and then what is read again counts again.
     pub session_ms: u32,
+    /// `group_protocol`; of `consumer` the broker decides the session.
+    pub group_protocol: &'static str,
     dir: tempfile::TempDir,
     _alone: Option<MutexGuard<'static, ()>>,
 }
@@ -70,6 +72,7 @@ impl Site {
             names: World::named(name),
             shards,
             session_ms: 2_000,
+            group_protocol: "classic",
             dir: tempfile::tempdir().unwrap(),
             _alone: None,
         }
@@ -99,7 +102,14 @@ impl Site {
             ..
         } = &self.names;
         let (bootstrap, redis, shards) = (&self.broker.bootstrap, &self.redis.url, self.shards);
+        let protocol = self.group_protocol;
         let session_ms = self.session_ms;
+        let session = match protocol {
+            "classic" => {
+                format!(r#""session.timeout.ms" = "{session_ms}", "heartbeat.interval.ms" = "300""#)
+            }
+            _ => String::new(),
+        };
         let text = format!(
             r#"
 app = "{app}"
@@ -109,7 +119,8 @@ bootstrap = "{bootstrap}"
 events = "{events}"
 results = "{results}"
 dead_letters = "{dead_letters}"
-properties = {{ "session.timeout.ms" = "{session_ms}", "heartbeat.interval.ms" = "300" }}
+group_protocol = "{protocol}"
+properties = {{ {session} }}
 [redis]
 urls = ["{redis}"]
 [api]
