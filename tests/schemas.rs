@@ -143,6 +143,25 @@ fn result_examples_are_what_we_write() {
 }
 
 #[test]
+fn what_the_documents_show_of_the_wire_is_as_we_read_and_write_it() {
+    let book = SchemaBook::open();
+    for document in ["README.md", "docs/BUSINESS.md"] {
+        let text = fs::read_to_string(SchemaBook::folder().join("..").join(document)).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("{\"v\":1,")) {
+            if line.contains("\"outcome\"") {
+                let result = OrderResult::decode(line.as_bytes(), None).unwrap();
+                assert_eq!(String::from_utf8_lossy(&result.encode()), line);
+                book.validate("result", line.as_bytes()).unwrap();
+            } else {
+                assert!(decode(line.as_bytes()).is_ok(), "{line}");
+                book.validate_event(line.as_bytes()).unwrap();
+            }
+        }
+    }
+    assert!(book.validated() >= 5, "{book}");
+}
+
+#[test]
 fn an_answer_within_the_schema_is_no_violation() {
     let book = SchemaBook::open();
     let asked = ReqNo::new("TX20261123000017").unwrap();

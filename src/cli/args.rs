@@ -79,7 +79,7 @@ pub struct DevArgs {
     /// Your own query interface instead of the simulated bank
     #[arg(long, value_name = "URL", conflicts_with = "in_progress")]
     pub query_url: Option<String>,
-    /// Kafka instead of the embedded broker
+    /// Kafka instead of the embedded broker; topics that are missing are made there, and stay
     #[arg(long, value_name = "BOOTSTRAP")]
     pub kafka: Option<String>,
     /// Redis instead of a view in memory
