@@ -155,7 +155,8 @@ pub fn produce(bootstrap: &str, topic: &str, records: impl IntoIterator<Item = R
         }
         producer.poll(Duration::ZERO);
     }
-    producer.flush(TIMEOUT).unwrap();
+    // The broker may be away for a while.
+    producer.flush(Duration::from_mins(3)).unwrap();
 }
 
 /// A foreign writer's transaction, left open until it is dropped, committed or aborted by the caller.
