@@ -233,6 +233,8 @@ impl Core {
                 .is_some_and(|own| own.outbox.leases_ended())
         {
             self.phase = Phase::Open;
+            // Until the view was surveyed, a takeover looks as if nothing were pending or exhausted.
+            out.commands.push(Command::Survey);
             out.notes
                 .push(Note::Opened(self.mono.saturating_sub(self.began)));
         }

@@ -41,6 +41,7 @@ pub struct Bench {
     pub floors: Vec<Floor>,
     pub meta_reads: usize,
     pub ends_asked: usize,
+    pub surveys: usize,
     pub acquires: usize,
     next_event: u64,
     next_result: u64,
@@ -74,6 +75,7 @@ impl Bench {
             floors: Vec::new(),
             meta_reads: 0,
             ends_asked: 0,
+            surveys: 0,
             acquires: 0,
             next_event: 0,
             next_result: 0,
@@ -150,6 +152,7 @@ impl Bench {
             Command::ReadMeta => self.meta_reads += 1,
             Command::Ask(ask) => self.asks.push(ask),
             Command::Survey => {
+                self.surveys += 1;
                 let survey = self.store.survey_now(SHARD);
                 self.input(Input::Surveyed(survey));
             }

@@ -38,6 +38,16 @@ fn a_position_outside_the_log_stops_the_shard_until_it_lies_inside() {
 }
 
 #[test]
+fn what_the_view_holds_is_told_when_the_timer_opens_and_every_five_seconds() {
+    let mut bench = Bench::open();
+    assert_eq!(bench.surveys, 1);
+    bench.pass(4_999);
+    assert_eq!(bench.surveys, 1);
+    bench.pass(1);
+    assert_eq!(bench.surveys, 2);
+}
+
+#[test]
 fn ends_that_come_late_are_judged_by_the_positions_they_were_asked_from() {
     let mut bench = Bench::open();
     bench.pass(5_100);
