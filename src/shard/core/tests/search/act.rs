@@ -3,6 +3,7 @@
 use super::super::world::said::{SHARD, order};
 use super::happening::Happening;
 use super::part::Part;
+use super::scenario::Say;
 use super::small::{Ground, Small, View, Worker};
 use crate::domain::order::Millis;
 use crate::domain::result::{OrderResult, Outcome};
@@ -40,14 +41,19 @@ impl Small {
                 return self.turn(ground, (worker, generation), None);
             }
             Happening::Append => {
-                let said = ground.scenario.events[self.said].said(&ground.orders, self.now);
-                self.events.change().append(self.now, None, said);
+                self.say(ground.scenario.events[self.said], ground);
                 self.said += 1;
             }
             Happening::Time => self.pass_time(),
             fault => return self.strike(ground, fault),
         }
         Ok(())
+    }
+
+    /// An event is appended.
+    pub fn say(&mut self, say: Say, ground: &Ground) {
+        let said = say.said(&ground.orders, self.now);
+        self.events.change().append(self.now, None, said);
     }
 
     /// A fault strikes.
@@ -101,9 +107,10 @@ impl Small {
             }
             Happening::TimeOut => {
                 left.timeouts -= 1;
-                if let Some(txn) = self.coordinator.open() {
-                    let log = self.results.change();
-                    self.coordinator.time_out(log, self.now, txn);
+                for coordinator in &mut self.coordinators {
+                    if let Some(txn) = coordinator.open() {
+                        coordinator.time_out(self.results.change(), self.now, txn);
+                    }
                 }
             }
             Happening::Intrude => {

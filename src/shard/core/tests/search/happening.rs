@@ -1,5 +1,6 @@
 //! What can happen next in a world: the choices that a search tries, one by one.
 
+use super::super::world::coordinator::Coordinator;
 use super::mail::What;
 use super::scenario::Say;
 use super::small::{Ground, Small};
@@ -229,11 +230,13 @@ impl Small {
         push(left.rollbacks > 0 && kept, Happening::Rollback);
         push(left.wipes > 0 && there, Happening::Wipe);
         push(left.stalls > 0 && !quiet, Happening::Stall);
-        push(left.nights > 0 && quiet, Happening::Night);
         push(
-            left.timeouts > 0 && self.coordinator.open().is_some(),
-            Happening::TimeOut,
+            left.nights > 0 && (quiet || left.stalls > 0),
+            Happening::Night,
         );
+        let mut open = self.coordinators.iter().filter_map(Coordinator::open);
+        let open = open.next().is_some();
+        push(left.timeouts > 0 && open, Happening::TimeOut);
         push(
             left.foreign > 0 && self.intruder.is_none(),
             Happening::Intrude,

@@ -11,6 +11,7 @@ use super::part::print;
 use super::small::{Ground, Small};
 use crate::domain::order::OrderId;
 use crate::domain::result::OrderResult;
+use crate::plant::{self, Plant};
 use crate::shard::core::input::{Command, LogEnds};
 use crate::store::script::{Floor, Script};
 
@@ -62,8 +63,14 @@ impl Small {
         }));
     }
 
-    /// Starts what a core commanded.
-    pub fn carry_out(&mut self, ground: &Ground, worker: usize, command: Command) {
+    /// Starts what a core commanded. Every event that makes an order pending names a query here, and
+    /// no question may come without it.
+    pub fn carry_out(
+        &mut self,
+        ground: &Ground,
+        worker: usize,
+        command: Command,
+    ) -> Result<(), String> {
         let own = &mut self.workers[worker];
         let what = match command {
             Command::Acquire(floor) => What::Acquire(floor),
@@ -72,28 +79,39 @@ impl Small {
                 own.publisher = None;
                 What::Fence
             }
-            Command::AskEnds => What::Ends(LogEnds {
-                events: self.events.ends(),
-                results: self.results.ends(),
-            }),
+            Command::AskEnds => {
+                let mut ends = LogEnds {
+                    events: self.events.ends(),
+                    results: self.results.ends(),
+                };
+                if plant::is(Plant::EndReadCommitted) {
+                    ends.results.high = self.results.stable();
+                }
+                What::Ends(ends)
+            }
             Command::ReadEvents(offset) => {
                 own.readers[0] = Some(offset);
-                return;
+                return Ok(());
             }
             Command::ReadResults(offset) => {
                 own.readers[1] = Some(offset);
-                return;
+                return Ok(());
             }
             Command::Release => {
                 (own.readers, own.publisher) = ([None; 2], None);
-                return;
+                return Ok(());
             }
             Command::Run(script) => What::Run(script),
             Command::ReadMeta => What::ReadMeta,
-            Command::Ask(ask) => match ground.who(&ask.key) {
-                Some(who) => What::Question(who, ask.id, ask.claim),
-                None => return,
-            },
+            Command::Ask(ask) => {
+                let Some(who) = ground.who(&ask.key) else {
+                    return Err(format!("UNKNOWN: {ask:?}"));
+                };
+                if ask.query.is_none() {
+                    return Err(format!("NO QUERY: {ask:?}"));
+                }
+                What::Question(who, ask.id, ask.claim)
+            }
             Command::Publish(results) => match own.publisher {
                 Some(epoch) => What::Produce(epoch, results),
                 None => What::Published(false),
@@ -101,17 +119,18 @@ impl Small {
             Command::DeadLetter { offset, .. } => What::Letter(offset),
             Command::Forward { offset, .. } => What::Forward(offset),
             Command::Survey if self.left.floors > 0 => What::Survey,
-            Command::Survey => return,
+            Command::Survey => return Ok(()),
             Command::CommitFloor(floor) => {
                 self.floors[1] = Some(floor);
-                return;
+                return Ok(());
             }
             // At once: the higher it stands, the more a rebuild takes for dealt with.
             Command::CommitGroup(e) => {
                 self.committed = e;
-                return;
+                return Ok(());
             }
         };
         self.post(worker, what);
+        Ok(())
     }
 }

@@ -19,7 +19,7 @@ impl Small {
             snapshot,
             events,
             results,
-            coordinator,
+            coordinators,
             ghosts,
             late_commit,
             intruder,
@@ -36,7 +36,7 @@ impl Small {
         let version = view.version();
         let since = |other: u64| version.wrapping_sub(other);
         let mut all = print(&(
-            (coordinator, late_commit, intruder, floors, said, left),
+            (coordinators, late_commit, intruder, floors, said, left),
             (now, committed, letters, forwards, answers),
         ));
         for (i, worker) in workers.iter().enumerate() {

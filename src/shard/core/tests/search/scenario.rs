@@ -9,8 +9,9 @@ use crate::domain::schedule::{Ladder, Schedule};
 use crate::domain::status::{Open, Terminal};
 use crate::shard::core::plan::{Plan, TypePlan};
 
-/// Orders of a small world.
-pub const ORDERS: usize = 3;
+/// X, Y, Z, and one that was settled before a scenario begins.
+pub const ORDERS: usize = 4;
+pub const OLD: usize = 3;
 
 /// How many faults of each kind may strike, and how many of some other happenings a run may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +89,9 @@ impl Faults {
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub events: Vec<Say>,
-    /// So many events are in the log from the beginning; the others come at any moment.
+    /// So many events have come to their end before it begins.
+    pub before: usize,
+    /// So many more are in the log from the beginning; the others come at any moment.
     pub first: usize,
     /// What the owner knows of X, Y and Z; `None`: it is in progress for ever.
     pub truths: [Option<Terminal>; ORDERS],
@@ -105,14 +108,18 @@ impl Scenario {
     /// Reads «events; options and faults».
     ///
     /// Events, in the order of the log: `X3` pending, `X1` and `X2` terminal, `Xq1` a requeue that opens
-    /// phase 1, `G` garbage, `M` an order of another shard. Options: `first=2` events are there from the
+    /// phase 1, `G` garbage, `M` an order of another shard; what stands before a `|` has come to its end
+    /// when it begins. Options: `first=2` events are there from the
     /// beginning (1 if nothing is said), `bank=13` is what the owner says of X and Y, `frank` it does not
     /// say «in progress» before, `questions=1` instead of 2, `nothing`: the first recovery is a part of
     /// it. Faults are the singular of the fields of [`Faults`], each once, or as often as `crash=2` says.
-    pub fn read(text: &str) -> Self {
+    pub fn read(text: &'static str) -> Self {
         let (says, words) = text.split_once(';').unwrap();
+        let (before, says) = says.split_once('|').unwrap_or(("", says));
+        let said = |text: &'static str| text.split_whitespace().map(Say::parse);
         let mut scenario = Self {
-            events: says.split_whitespace().map(Say::parse).collect(),
+            events: said(before).chain(said(says)).collect(),
+            before: said(before).count(),
             first: 1,
             truths: [Some(Terminal::Success); ORDERS],
             hesitates: true,
@@ -183,7 +190,7 @@ pub enum Say {
 }
 
 impl Say {
-    fn parse(text: &str) -> Self {
+    fn parse(text: &'static str) -> Self {
         let what = text.get(1..).unwrap_or_default();
         let who = match &text[..1] {
             "X" => 0,

@@ -1,21 +1,19 @@
 //! What becomes of a letter where it arrives: the store, the coordinator, the logs, the owner.
 
 use super::super::world::coordinator::Refused;
-use super::super::world::log::Txn;
 use super::super::world::said::{SHARD, SHARDS};
 use super::happening::Manner;
 use super::mail::What;
 use super::scenario::ORDERS;
-use super::small::{Ground, Small};
+use super::small::{Commit, Ground, Small};
 use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::order::MarkKey;
 use crate::domain::result::OrderResult;
+use crate::plant::{self, Plant};
 use crate::shard::core::input::{FloorFound, Heard, Input};
+use crate::shard::floor;
 use crate::store::script::{Floor, Token};
 use crate::store::{Acquire, StoreError};
-
-/// Brokers' clocks may differ by this much, as far as the floor is concerned.
-const CLOCK_SLACK: u64 = 60_000;
 
 impl Small {
     /// What its sender hears.
@@ -31,7 +29,8 @@ impl Small {
             What::Acquire(floor) => self.acquire(ground, *floor, manner),
             What::FindFloor => Input::FloorFound(Ok(self.find_floor(ground))),
             What::Fence => {
-                let epoch = self.coordinator.init(self.results.change(), self.now);
+                let coordinator = &mut self.coordinators[transactional_id(worker)];
+                let epoch = coordinator.init(self.results.change(), self.now);
                 self.workers[worker].publisher = epoch.ok();
                 Input::Fenced(Ok(()))
             }
@@ -59,7 +58,8 @@ impl Small {
             }
             What::Produce(epoch, results) => return Ok(self.produce(worker, *epoch, results)),
             What::Commit(epoch, txn) => {
-                return Ok(self.commit(worker, (*epoch, *txn), manner));
+                let commit = (transactional_id(worker), *epoch, *txn);
+                return Ok(self.commit(worker, commit, manner));
             }
             What::Published(well) => Input::Published(if *well {
                 Ok(())
@@ -104,16 +104,12 @@ impl Small {
 
     /// As `shard::floor` finds it.
     fn find_floor(&self, ground: &Ground) -> FloorFound {
-        let (events, results) = (self.events.ends(), self.results.ends());
         let floor = self.floors[0];
-        let e = floor.map_or(events.low, |floor| floor.e.clamp(events.low, events.high));
+        let e = floor::first_event(floor, self.events.ends());
         let appended = self.events.append_time(e);
-        let r = floor.map_or(results.low, |floor| {
-            let since = appended.unwrap_or(self.now);
-            let since = since.saturating_sub(ground.plan.window + CLOCK_SLACK);
-            let windowed = self.results.offset_for_time(since);
-            windowed.unwrap_or(results.high).min(floor.r)
-        });
+        let since = floor::window_of(appended.unwrap_or(self.now), ground.plan.window);
+        let windowed = self.results.offset_for_time(since);
+        let r = floor::first_result(floor, windowed, self.results.ends());
         FloorFound {
             floor: Floor { e, r },
             appended,
@@ -123,9 +119,8 @@ impl Small {
 
     fn produce(&mut self, worker: usize, epoch: u32, results: &[OrderResult]) -> Option<Input> {
         let now = self.now;
-        let produced = self
-            .coordinator
-            .produce(self.results.change(), epoch, now, results);
+        let coordinator = &mut self.coordinators[transactional_id(worker)];
+        let produced = coordinator.produce(self.results.change(), epoch, now, results);
         match produced {
             Ok(txn) => {
                 self.post(worker, What::Commit(epoch, txn));
@@ -137,11 +132,11 @@ impl Small {
         }
     }
 
-    fn commit(&mut self, worker: usize, txn: (u32, Txn), manner: Manner) -> Option<Input> {
+    fn commit(&mut self, worker: usize, commit: Commit, manner: Manner) -> Option<Input> {
         match manner {
             Manner::NotCommitted => {}
-            Manner::Late => self.late_commit = Some(txn),
-            _ if self.land(txn) => {
+            Manner::Late => self.late_commit = Some(commit),
+            _ if self.land(commit) => {
                 self.post(worker, What::Published(true));
                 return None;
             }
@@ -151,10 +146,11 @@ impl Small {
     }
 
     /// A commit reaches the coordinator, and its marker the log; false where it is fenced.
-    pub fn land(&mut self, (epoch, txn): (u32, Txn)) -> bool {
-        let lands = self.coordinator.commit(epoch, txn).is_ok();
+    pub fn land(&mut self, (id, epoch, txn): Commit) -> bool {
+        let coordinator = &mut self.coordinators[id];
+        let lands = coordinator.commit(epoch, txn).is_ok();
         if lands {
-            self.coordinator.mark(self.results.change(), self.now, txn);
+            coordinator.mark(self.results.change(), self.now, txn);
         }
         lands
     }
@@ -164,7 +160,7 @@ impl Small {
         let answer = match (manner, known) {
             (Manner::Unasked, _) => {
                 return Answer::CouldNotAsk {
-                    why: CouldNotAsk::ServerError,
+                    why: CouldNotAsk::TimedOut,
                     retry_after: None,
                 };
             }
@@ -179,6 +175,15 @@ impl Small {
         let most = ground.scenario.questions * ORDERS as u8;
         self.answers[who] = most.min(self.answers[who] + 1);
         answer
+    }
+}
+
+/// Whose coordinator a worker's publisher speaks to.
+fn transactional_id(worker: usize) -> usize {
+    if plant::is(Plant::WorkerInTransactionalId) {
+        worker
+    } else {
+        0
     }
 }
 

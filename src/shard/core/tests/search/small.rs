@@ -102,6 +102,9 @@ impl View {
     }
 }
 
+/// A commit on its way: the publisher's transactional id and epoch, and the transaction.
+pub type Commit = (usize, u32, Txn);
+
 /// One process.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -142,11 +145,12 @@ pub struct Small {
     pub snapshot: Option<Part<View>>,
     pub events: Part<Log<Said>>,
     pub results: Part<Log<OrderResult>>,
-    pub coordinator: Coordinator,
+    /// By transactional id: one, as long as it names the shard alone.
+    pub coordinators: [Coordinator; 2],
     /// Scripts whose senders were told that their replies are lost.
     pub ghosts: Vec<Arc<Script>>,
-    /// A commit of unknown fate: the publisher's epoch and the transaction.
-    pub late_commit: Option<(u32, Txn)>,
+    /// A commit of unknown fate.
+    pub late_commit: Option<Commit>,
     /// Somebody else's open transaction.
     pub intruder: Option<Txn>,
     /// The floor as it was committed, and one that is on its way.
@@ -176,7 +180,7 @@ impl Small {
             snapshot: None,
             events: Part::new(Log::new()),
             results: Part::new(Log::new()),
-            coordinator: Coordinator::default(),
+            coordinators: Default::default(),
             ghosts: Vec::new(),
             late_commit: None,
             intruder: None,

@@ -3,7 +3,7 @@
 //! next group, else a great one, longer than any delay, lease or back-off. So every clock of the
 //! protocol has run out or has not begun, and no state is told from another by milliseconds.
 
-use super::small::{START, Small, Worker};
+use super::small::{Ground, START, Small, Worker};
 use crate::domain::order::Millis;
 use crate::shard::core::{Core, Phase};
 
@@ -13,6 +13,9 @@ const GREAT: Millis = 12_000;
 const SMALL: Millis = 300;
 /// Longer than the short window and what is left of its group of hours of marks.
 const NIGHT: Millis = 50 * GREAT;
+
+/// An order has at most five questions, and each fault costs a step or two.
+const PATIENCE: Millis = 15 * GREAT;
 
 impl Small {
     /// To the small step's end where somebody rests or has results to publish, else to the great one's.
@@ -31,6 +34,12 @@ impl Small {
         for worker in &mut self.workers {
             worker.awake = !worker.believes;
         }
+    }
+
+    /// Whether more time has passed than any run of this scenario should need.
+    pub fn is_late(&self, ground: &Ground) -> bool {
+        let nights = ground.scenario.faults.nights - self.left.nights;
+        self.now > START + Millis::from(nights) * (NIGHT + GREAT) + PATIENCE
     }
 
     pub fn pass_great(&mut self) {

@@ -52,10 +52,8 @@ impl Small {
                 _ => {}
             }
         }
-        for command in out.commands {
-            self.carry_out(ground, worker, command);
-        }
-        Ok(())
+        let mut commands = out.commands.into_iter();
+        commands.try_for_each(|command| self.carry_out(ground, worker, command))
     }
 
     /// A generation is over. Of its letters only those are kept that may do harm: scripts that may
