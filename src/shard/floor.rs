@@ -52,7 +52,6 @@ pub(super) async fn find<S: Store>(ports: &Ports<S>, shard: u16) -> Result<Floor
     let r = first_result(committed, windowed, results);
     Ok(FloorFound {
         floor: Floor { e, r },
-        appended,
         known_below,
     })
 }

@@ -68,8 +68,6 @@ pub struct Heard {
 pub struct FloorFound {
     /// `E` and `R`.
     pub floor: Floor,
-    /// Append time of the event at that `E`; `None`: there is none yet.
-    pub appended: Option<Millis>,
     /// The group's committed `E`: garbage and forwards below it were dealt with before the wipe.
     pub known_below: u64,
 }

@@ -71,6 +71,8 @@ struct Rebuild {
     known_below: u64,
     /// The rebuild is over with the first script whose `E` reaches this.
     end: Option<u64>,
+    /// When its ends were asked for, in shard time. What is judged without the join was appended later.
+    asked: Millis,
 }
 
 /// What one ownership remembers; dropped whole when a new generation begins.

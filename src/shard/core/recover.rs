@@ -132,12 +132,8 @@ impl Core {
     }
 
     fn rebuild_from(&mut self, found: FloorFound) {
-        let now = self.now();
-        if let Some(own) = &mut self.own {
-            own.results.clock_is(found.appended.unwrap_or(now));
-            if let Some(rebuild) = &mut own.rebuild {
-                rebuild.known_below = found.known_below;
-            }
+        if let Some(rebuild) = self.own.as_mut().and_then(|own| own.rebuild.as_mut()) {
+            rebuild.known_below = found.known_below;
         }
     }
 
@@ -190,7 +186,8 @@ impl Core {
             own.caught_up = Some(asked_at);
         }
         if self.phase == Phase::AskingEnds {
-            if own.rebuild.is_some() {
+            if let Some(rebuild) = &mut own.rebuild {
+                rebuild.asked = asked_at;
                 self.told = self.told.max(ends.results.high);
             }
             own.intake.end = ends.events.high;

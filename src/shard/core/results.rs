@@ -24,8 +24,6 @@ pub(super) struct Results {
     position: u64,
     /// The view's `R`.
     folded: u64,
-    /// The intake clock of a rebuild before it has read its first event.
-    clock: Option<Millis>,
 }
 
 impl Results {
@@ -34,12 +32,7 @@ impl Results {
             unfolded: VecDeque::new(),
             position: r,
             folded: r,
-            clock: None,
         }
-    }
-
-    pub fn clock_is(&mut self, clock: Millis) {
-        self.clock = Some(clock);
     }
 
     pub fn position(&self) -> u64 {
@@ -117,13 +110,15 @@ impl Core {
 
     /// The oldest append time of a result whose order must still be remembered. Marks follow the
     /// intake clock, not the wall clock: an event that waited in the log for longer than the window
-    /// must still find the mark that was there when it was appended.
+    /// must still find the mark that was there when it was appended. While a view is rebuilt its
+    /// join remembers every order; marks are for what is judged later.
     pub(super) fn window_start(&self) -> Millis {
         let Some(own) = &self.own else { return 0 };
-        let clock = match own.caught_up {
+        let clock = match (&own.rebuild, own.caught_up) {
             _ if plant::is(Plant::MarksByWallClock) => Some(self.now()),
-            Some(at) if own.intake.offsets.is_empty() => Some(at),
-            _ => own.intake.offsets.intake_clock().or(own.results.clock),
+            (Some(rebuild), _) => Some(rebuild.asked),
+            (None, Some(at)) if own.intake.offsets.is_empty() => Some(at),
+            _ => own.intake.offsets.intake_clock(),
         };
         clock.map_or(0, |clock| clock.saturating_sub(self.plan.window))
     }
@@ -152,8 +147,8 @@ impl Core {
             let outcome = match &result.outcome {
                 Outcome::Settled { status, .. } => SettleOutcome::Settled {
                     status: *status,
-                    mark_hour: (record.appended >= window_start)
-                        .then_some(mark_hour(record.appended)),
+                    mark_hour: Some(mark_hour(record.appended))
+                        .filter(|hour| *hour >= marks_end(window_start)),
                 },
                 // Too many types that nobody configured: the order stays in the log alone.
                 Outcome::Exhausted { .. } if id.is_none() => continue,

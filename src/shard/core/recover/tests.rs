@@ -84,11 +84,7 @@ impl Driven {
         };
         if let Some(known_below) = known_below {
             self.give(Input::Acquired(Ok(Acquired::Absent)));
-            self.give(Input::FloorFound(Ok(FloorFound {
-                floor,
-                appended: None,
-                known_below,
-            })));
+            self.give(Input::FloorFound(Ok(FloorFound { floor, known_below })));
         }
         self.give(Input::Acquired(Ok(Acquired::Owned(meta))));
         self.give(Input::Fenced(Ok(())));

@@ -62,7 +62,6 @@ impl Bench {
             },
             floor: FloorFound {
                 floor: Floor { e: 0, r: 0 },
-                appended: None,
                 known_below: 0,
             },
             holds: false,

@@ -1,7 +1,9 @@
 //! A wiped view: what a rebuild must not do a second time, when it is over, and the floor that it
 //! begins from.
 
-use super::bench::{Bench, START};
+use std::collections::BTreeMap;
+
+use super::bench::Bench;
 use super::order_types::types;
 use super::world::said::{SHARD, SHARDS, Said, order};
 use crate::domain::event::Reason;
@@ -13,6 +15,9 @@ use crate::shard::core::plan::Plan;
 use crate::shard::core::{Core, Phase};
 use crate::store::key::Key;
 use crate::store::script::Floor;
+
+/// Longer than the window.
+const TWO_DAYS: u64 = 2 * 86_400_000;
 
 fn plan() -> Plan {
     Plan::new(SHARD, SHARDS, 86_400_000, types())
@@ -31,7 +36,6 @@ fn rebuilding() -> Bench {
         events: Ends { low: 0, high: 2 },
         results: Ends { low: 0, high: 2 },
     };
-    bench.floor.appended = Some(START);
     bench.input(Input::Assigned);
     let record = ResultRecord {
         offset: 0,
@@ -87,8 +91,8 @@ fn an_event_that_was_dealt_with_before_the_wipe_is_not_kept_again() {
     assert_eq!(bench.letters, [(1, Reason::NotJson)]);
 }
 
-/// A view is rebuilt from a floor that is newer than all that the logs say: an old result gets no
-/// mark there. Returns that result, settled by event 0.
+/// A view is rebuilt from before the window: a result that is older gets no mark. Returns that result,
+/// settled by event 0, and the event.
 fn rebuilding_without_marks() -> (Bench, ResultRecord, Said) {
     let mut source = Bench::open();
     let key = order("pay", 1, true);
@@ -99,22 +103,38 @@ fn rebuilding_without_marks() -> (Bench, ResultRecord, Said) {
         events: Ends { low: 0, high: 1 },
         results: Ends { low: 0, high: 2 },
     };
-    bench.floor.appended = Some(bench.now() + 2 * 86_400_000);
     let record = ResultRecord {
         offset: 0,
-        appended: bench.now(),
+        appended: bench.now() - TWO_DAYS,
         result: Some(source.only_result().clone()),
     };
     bench.input(Input::Assigned);
     bench.input(Input::Results(vec![record.clone()], 2));
     assert_eq!(bench.core.phase(), Phase::FoldingEvents(1));
+    assert!(marks(&bench).is_empty());
     (bench, record, said)
+}
+
+fn marks(bench: &Bench) -> Vec<u64> {
+    let hours = bench.store.dump_now(SHARD).unwrap().marks;
+    let offsets = |marks: BTreeMap<_, (_, u64)>| marks.into_values().map(|(_, offset)| offset);
+    hours.into_values().flat_map(offsets).collect()
+}
+
+#[test]
+fn a_rebuild_marks_what_the_window_needs_and_nothing_older() {
+    let (mut bench, mut record, _) = rebuilding_without_marks();
+    record.offset = 2;
+    record.appended = bench.now() - 3_600_000;
+    bench.input(Input::Results(vec![record], 4));
+    bench.pass(100);
+    assert_eq!(marks(&bench), [2]);
 }
 
 #[test]
 fn a_rebuild_settles_nothing_again_that_is_too_old_for_a_mark() {
     let (mut bench, _, said) = rebuilding_without_marks();
-    bench.event_at(0, bench.now(), &said);
+    bench.event_at(0, bench.now() - TWO_DAYS, &said);
     bench.pass(5_000);
     assert!(bench.published.is_empty(), "{:?}", bench.published);
     assert_eq!(bench.meta().e, 1);
@@ -127,7 +147,7 @@ fn a_rebuild_that_changes_hands_settles_nothing_again() {
     bench.core = Core::new(plan(), 20);
     bench.input(Input::Assigned);
     bench.input(Input::Results(vec![record], 2));
-    bench.event_at(0, bench.now(), &said);
+    bench.event_at(0, bench.now() - TWO_DAYS, &said);
     bench.pass(5_000);
     assert!(bench.published.is_empty(), "{:?}", bench.published);
     assert_eq!((bench.meta().e, bench.meta().rebuild), (1, None));

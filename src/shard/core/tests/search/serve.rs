@@ -112,7 +112,6 @@ impl Small {
         let r = floor::first_result(floor, windowed, self.results.ends());
         FloorFound {
             floor: Floor { e, r },
-            appended,
             known_below: self.committed,
         }
     }

@@ -95,7 +95,6 @@ impl World {
         let r = floor::first_result(floor, windowed, self.results.ends());
         FloorFound {
             floor: Floor { e, r },
-            appended,
             known_below: self.committed,
         }
     }
