@@ -277,7 +277,7 @@ impl Core {
         }
         #[cfg(test)]
         if plant::is(Plant::OldQuestionsKept) {
-            self.kept = old.map(|own| own.wheel).unwrap_or_default();
+            self.kept = old.map(|own| own.wheel.asked()).unwrap_or_default();
         }
     }
 

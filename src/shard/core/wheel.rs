@@ -95,6 +95,16 @@ impl Wheel {
         Some(open.claimed)
     }
 
+    /// What a planted bug keeps of a generation that is over: the orders that were asked about.
+    #[cfg(test)]
+    pub fn asked(mut self) -> Self {
+        let waits = |(id, open): (&OrderId, &Open)| (!open.asked).then_some(*id);
+        for id in self.open.iter().filter_map(waits).collect::<Vec<_>>() {
+            self.remove(&id);
+        }
+        self
+    }
+
     /// Claimed orders of a type, asked about or not.
     pub fn claimed(&self, type_id: TypeId) -> u32 {
         self.by_type.get(&type_id).copied().unwrap_or(0)

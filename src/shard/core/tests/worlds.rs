@@ -14,17 +14,21 @@ fn told(seed: u64, world: &mut World) -> Result<Tale, String> {
 const SEEDS: u64 = 1_500;
 
 /// What so many worlds must have met, or they have lost their teeth.
-const TEETH: [&str; 12] = [
+const TEETH: [&str; 16] = [
     "DeadLetter(Conflict)",
     "Event(Requeued)",
     "answer after its lease",
     "commit landed, reply lost",
+    "event by way of another partition",
     "late script ran",
     "late script refused",
     "paused: GateFull",
     "rebuild interrupted",
     "recovery waits for an open transaction",
+    "strike BankAway",
+    "strike ClockStep",
     "strike LongNight",
+    "strike Split",
     "unknown commit landed late",
     "zombie fenced",
 ];

@@ -1,8 +1,9 @@
 //! What must be true of every world, judged from outside the cores, and of every world that was
 //! left alone for long enough.
 
+use super::super::world::questions::Claim;
 use super::super::world::said::{SHARD, Said};
-use super::super::world::watch::{Claim, Watch};
+use super::super::world::watch::Watch;
 use super::small::{Ground, Small};
 use crate::domain::event::Body;
 use crate::domain::order::{OrderId, OrderKey, TypeId};
@@ -25,7 +26,7 @@ impl Small {
             }
         }
         if let Some(meta) = &self.view.meta {
-            watch.passed(meta.e, &self.events, ground.store(&self.view))?;
+            watch.passed(false, meta.e, &self.events, ground.store(&self.view))?;
         }
         Ok(())
     }
@@ -72,9 +73,10 @@ impl Small {
                     phase,
                 };
                 let question = (0, 0, 0, id, phase.into());
-                watch.claims.insert(question, claim);
+                watch.questions.claimed(question, claim);
                 for _ in 0..answers {
-                    watch.heard(question, order);
+                    // Nor whether it was terminal, so each counts as open.
+                    watch.questions.heard(question, order, false);
                 }
             }
         }

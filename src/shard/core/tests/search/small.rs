@@ -44,7 +44,6 @@ impl Ground {
         let account = |n: usize| Account {
             open_answers: 0,
             truth: scenario.truths[n],
-            answered: 0,
             said: scenario.truths[n].into_iter().collect(),
         };
         let accounts = orders.iter().cloned().zip((0..ORDERS).map(account));
@@ -53,7 +52,7 @@ impl Ground {
             plan: scenario.plan(),
             bank: Bank {
                 accounts: accounts.collect(),
-                trouble: 0,
+                ..Bank::default()
             },
             orders,
             phases: scenario.events.iter().map(Say::phase).max().unwrap_or(0),

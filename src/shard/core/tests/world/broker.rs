@@ -43,8 +43,8 @@ impl World {
         if self.fails(self.storm.commits / 4) {
             return self.deliver(asker, Input::Fenced(Err("timed out".to_owned())));
         }
-        let id = transactional_id(asker);
-        match self.coordinators[id].init(&mut self.results, self.now) {
+        let (id, now) = (transactional_id(asker), self.brokers_now());
+        match self.coordinators[id].init(&mut self.results, now) {
             Ok(epoch) => {
                 self.stir(Which::Results);
                 let delay = self.delay();
@@ -61,8 +61,9 @@ impl World {
         } else {
             results.len()
         };
+        let now = self.brokers_now();
         let publisher = &mut self.coordinators[transactional_id(asker)];
-        match publisher.produce(&mut self.results, epoch, self.now, &results[..count]) {
+        match publisher.produce(&mut self.results, epoch, now, &results[..count]) {
             Err(Refused::Concurrent) => {
                 return self.at(
                     5,
@@ -155,7 +156,7 @@ impl World {
     pub(super) fn intruder(&mut self, end: Option<Txn>) {
         match end {
             Some(txn) => {
-                self.results.end(self.now, txn, false);
+                self.results.end(self.brokers_now(), txn, false);
                 self.stir(Which::Results);
             }
             // Nobody to be held back.
@@ -164,7 +165,8 @@ impl World {
             }
             None if self.now < self.storm_ends => {
                 let txn = self.results.begin();
-                self.results.append(self.now, Some(txn), self.nonsense());
+                self.results
+                    .append(self.brokers_now(), Some(txn), self.nonsense());
                 self.saw("foreign transaction in the results");
                 let open = self.dice.between(10, 9_000);
                 self.at(open, Happening::Intruder(Some(txn)));

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::bank::Account;
+use super::clocks::STRAYED_MAX;
 use super::said::{Said, order};
 use super::worker::Which;
 use super::{Happening, World};
 use crate::domain::order::{Millis, OrderKey};
+use crate::domain::result::Outcome;
 use crate::domain::status::{Open, Terminal};
 
 impl World {
@@ -15,8 +17,13 @@ impl World {
         let length = self.dice.between(10_000, 90_000);
         self.storm_ends = self.now + length;
         let orders = self.dice.between(1, 5);
+        // Where nobody is asked, nothing is claimed: only the sweep speaks to the view.
+        let quiet = self.dice.in_thousand(80);
         for n in 0..orders {
-            let name = self.dice.weighted(&[(5, "pay"), (4, "fx"), (1, "odd")]);
+            let name = match self.dice.weighted(&[(5, "pay"), (4, "fx"), (1, "odd")]) {
+                _ if quiet => "odd",
+                name => name,
+            };
             self.order_of_life(&order(name, n, true), length);
         }
         for _ in 0..self.dice.weighted(&[(3, 0), (2, 1), (1, 3)]) {
@@ -54,7 +61,6 @@ impl World {
         let account = Account {
             open_answers,
             truth,
-            answered: 0,
             said: BTreeSet::new(),
         };
         self.bank.accounts.insert(key.clone(), account);
@@ -70,19 +76,19 @@ impl World {
             first = first.ask_at(earliest);
             self.first_question.insert(key.clone(), earliest);
         }
-        if self.dice.in_thousand(300) {
+        if self.dice.in_thousand(500) {
             first = first.with_query(r#"{"bank":"CMB"}"#);
         }
         let terminal = self.dice.in_thousand(450);
         if !terminal || self.dice.in_thousand(800) {
-            let copies = self.dice.weighted(&[(4, 1), (1, 2)]);
+            let copies = self.dice.weighted(&[(7, 1), (2, 2), (1, 3)]);
             for copy in 0..copies {
                 let later = if copy == 0 {
                     0
                 } else {
                     self.dice.below(length - begins)
                 };
-                self.at(begins + later, Happening::Emit(first.clone()));
+                self.emit_later(begins + later, first.clone());
             }
         }
         if terminal {
@@ -95,12 +101,30 @@ impl World {
                 _ => Terminal::Success,
             };
             for _ in 0..self.dice.weighted(&[(3, 1), (2, 2), (1, 3)]) {
-                let when = begins + self.dice.below(length - begins);
-                self.at(
-                    when,
-                    Happening::Emit(Said::settle(key, self.now + when, said)),
-                );
+                // Some come before what they follow on.
+                let from = if self.dice.in_thousand(150) {
+                    0
+                } else {
+                    begins
+                };
+                let when = from + self.dice.below(length - from);
+                self.emit_later(when, Said::settle(key, self.now + when, said));
             }
+        }
+    }
+
+    /// An event, perhaps by way of another partition: then its copy comes late, and more than once
+    /// where who forwards it dies between the copy and the commit.
+    fn emit_later(&mut self, when: Millis, mut said: Said) {
+        if !self.dice.in_thousand(self.storm.strays) {
+            return self.at(when, Happening::Emit(said));
+        }
+        said.forwarded = true;
+        self.saw("event by way of another partition");
+        for _ in 0..self.dice.weighted(&[(3, 1), (1, 2)]) {
+            let late = when + self.dice.between(1, 5_000);
+            let last = self.storm_ends - self.now - 1;
+            self.at(late.min(last), Happening::Emit(said.clone()));
         }
     }
 
@@ -110,7 +134,7 @@ impl World {
             event.at = self.now;
             if let Some((_, offset)) = self.watch.settled.get(&event.key)
                 && let Some((at, _)) = self.results.committed(*offset)
-                && at + self.plan.window < self.now + 10_000
+                && at + self.plan.window < self.now + 10_000 + STRAYED_MAX
             {
                 return;
             }
@@ -132,15 +156,18 @@ impl World {
             .cloned()
             .collect();
         for (key, phase) in open {
+            let told = self.query_of_exhausted(&key, phase);
+            let requeue = Said::requeue(&key, self.now, phase + 1);
             match self.dice.below(8) {
-                0 => self.emit(Said::requeue(&key, self.now, phase + 1)),
+                0 => self.emit(match told {
+                    Some(query) => requeue.with_query(&query),
+                    None => requeue,
+                }),
                 1 => {
                     if let Some(account) = self.bank.accounts.get_mut(&key) {
                         account.truth.get_or_insert(Terminal::Success);
                     }
-                    self.emit(
-                        Said::requeue(&key, self.now, phase + 1).with_query(r#"{"bank":"ICBC"}"#),
-                    );
+                    self.emit(requeue.with_query(r#"{"bank":"ICBC"}"#));
                 }
                 2 => self.emit(Said::settle(&key, self.now, Terminal::Success)),
                 _ => {}
@@ -148,17 +175,30 @@ impl World {
         }
     }
 
+    /// What the admin API fills in.
+    fn query_of_exhausted(&self, key: &OrderKey, phase: u16) -> Option<Box<str>> {
+        let offset = self.watch.exhausted.get(&(key.clone(), phase))?;
+        let (_, result) = self.results.committed(*offset)?;
+        match &result.outcome {
+            Outcome::Exhausted { query, .. } => query.clone(),
+            Outcome::Settled { .. } => None,
+        }
+    }
+
     /// Emits an event, in a transaction that is decided later if `foreign`.
     pub(super) fn emit(&mut self, said: Said) {
         let offset = self.events.high();
         self.note(|| format!("event {offset}: {said:?}"));
+        if let Some((key, phase, query)) = said.opens() {
+            self.watch.questions.said(key, phase, query);
+        }
         if self.fails(self.storm.foreign) {
             let txn = self.events.begin();
-            self.events.append(self.now, Some(txn), said);
+            self.events.append(self.brokers_now(), Some(txn), said);
             let late = self.dice.between(1, 3_000);
             self.at(late, Happening::ForeignEnd(txn));
         } else {
-            self.events.append(self.now, None, said);
+            self.events.append(self.brokers_now(), None, said);
             self.stir(Which::Events);
         }
     }

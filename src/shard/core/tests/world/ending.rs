@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::clocks::STRAYED_MAX;
 use super::said::SHARD;
 use super::storm::Storm;
 use super::strikes::NIGHT;
@@ -61,6 +62,23 @@ impl World {
                 "REPLAY: {before:?} resolutions and exhaustions became {after:?}"
             ));
         }
+        self.note(|| "days go by".to_owned());
+        for worker in &mut self.workers {
+            worker.die(&self.plan);
+        }
+        self.days_pass();
+        if self.dice.in_thousand(500) {
+            self.floors.clear();
+        }
+        self.lose_view();
+        self.start_over();
+        self.rest()?;
+        let after = (self.watch.settled.len(), self.watch.exhausted.len());
+        if before != after {
+            return Err(format!(
+                "REPLAY: {before:?} resolutions and exhaustions became {after:?} days later"
+            ));
+        }
         self.note(|| "retention takes both logs".to_owned());
         let until = self.now + 3_000;
         while self.now < until && self.step() {}
@@ -85,7 +103,7 @@ impl World {
             steps: self.steps,
             settled: self.watch.settled.len(),
             exhausted: self.watch.exhausted.len(),
-            questions: self.watch.questions,
+            questions: self.watch.questions.count,
             took: self.now - START,
             covered: self.covered.clone(),
         }
@@ -95,7 +113,8 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.note(|| "calm".to_owned());
         self.storm = Storm::none();
-        self.bank.trouble = 0;
+        (self.bank.trouble, self.bank.fickle, self.bank.away_until) = (0, 0, 0);
+        self.heal();
         (self.unavailable_until, self.full_until, self.shaky_until) = (0, 0, 0);
         for worker in 0..self.workers.len() {
             self.workers[worker].paused_until = 0;
@@ -107,7 +126,7 @@ impl World {
     }
 
     /// Until all is settled or exhausted; within the longest schedule, an owner's longest back-off, a
-    /// lease and a minute.
+    /// lease, what a clock strayed and a minute.
     pub(super) fn rest(&mut self) -> Result<(), String> {
         let longest = self
             .plan
@@ -118,7 +137,8 @@ impl World {
             .unwrap_or(0);
         // Slow questions after the end, for as long as the owner takes to say something.
         let slow = 20_000 * 8;
-        let latest = self.now + longest + slow + 64_000 + 7_000 + 60_000;
+        let strayed = if self.clocks.stepped { STRAYED_MAX } else { 0 };
+        let latest = self.now + longest + slow + 64_000 + 7_000 + 60_000 + strayed;
         loop {
             let look_again = self.now + 1_000;
             while self.now < look_again && self.violation.is_none() && self.step() {}
@@ -133,7 +153,7 @@ impl World {
             }
         }
         self.watch.forget_effects();
-        self.look_at_e();
+        self.look_at_e(self.owner.unwrap_or(0));
         if let Some(what) = self.forgotten() {
             self.hold(Err(what));
         }
@@ -142,10 +162,12 @@ impl World {
 
     /// An exhausted order that the view does not list: nobody will look at it.
     fn forgotten(&self) -> Option<String> {
-        let mut open = self.watch.exhausted.keys().filter(|(key, _)| {
-            key.order_type.as_str() != "odd" && !self.watch.settled.contains_key(key)
+        let mut open = self.watch.exhausted.iter().filter(|((key, _), offset)| {
+            key.order_type.as_str() != "odd"
+                && !self.watch.settled.contains_key(key)
+                && **offset >= self.results.ends().low
         });
-        open.find_map(|(key, phase)| match self.store.find_now(SHARD, key) {
+        open.find_map(|((key, phase), _)| match self.store.find_now(SHARD, key) {
             Ok(Found::Open { record, .. }) if record.phase >= *phase => None,
             found => Some(format!(
                 "FORGOTTEN: {key} was exhausted in phase {phase}, the view says {found:?}"

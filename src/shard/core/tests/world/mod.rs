@@ -4,13 +4,17 @@
 pub mod bank;
 mod broker;
 mod business;
+mod clocks;
 pub mod coordinator;
 mod dice;
 mod ending;
 mod group;
 pub mod log;
+pub mod questions;
 mod reading;
+mod retention;
 pub mod said;
+mod split;
 mod storage;
 mod storm;
 mod strikes;
@@ -19,7 +23,7 @@ pub mod watch;
 mod wire;
 pub mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 pub use self::ending::Tale;
 use super::order_types::types;
@@ -30,10 +34,13 @@ use crate::shard::core::plan::Plan;
 use crate::store::memory::{MemoryStore, Snapshot};
 use crate::store::script::Floor;
 use bank::Bank;
+use clocks::Clocks;
 use coordinator::Coordinator;
 use dice::Dice;
 use log::{Log, Txn};
+use retention::Retention;
 use said::{SHARD, SHARDS, Said};
+use split::Split;
 use storm::{Fault, Storm};
 use watch::Watch;
 use wire::{Asker, Delivery, Request};
@@ -49,6 +56,8 @@ pub enum Happening {
     Emit(Said),
     Operator,
     Strike,
+    /// The store is one again.
+    Heal,
     Interrupt(usize),
     Restart(usize),
     Group,
@@ -78,6 +87,9 @@ pub struct World {
     pub floors: Vec<Floor>,
     /// The member group's offset.
     pub committed: u64,
+    pub clocks: Clocks,
+    pub retention: Retention,
+    pub split: Option<Split>,
     pub unavailable_until: Millis,
     pub full_until: Millis,
     /// Requests to the store fail often until then.
@@ -87,6 +99,8 @@ pub struct World {
     /// Whom the group gave the shard.
     owner: Option<usize>,
     snapshots: Vec<Snapshot>,
+    /// As the view was within the last seconds.
+    recent: VecDeque<(Millis, Snapshot)>,
     agenda: BTreeMap<(Millis, u64), Happening>,
     sequence: u64,
     visible: u64,
@@ -129,8 +143,10 @@ impl World {
         plan.unknown_types = dice.weighted(&[(3, 200), (1, 1), (1, 0)]);
         let bank = Bank {
             trouble: storm.bank,
+            fickle: storm.fickle,
             ..Bank::default()
         };
+        let retention = Retention::draw(&plan, &mut dice);
         let workers = (0..2)
             .map(|_| Worker::new(&plan, START - dice.below(1_000_000)))
             .collect();
@@ -148,12 +164,16 @@ impl World {
             dice,
             floors: Vec::new(),
             committed: 0,
+            clocks: Clocks::default(),
+            retention,
+            split: None,
             unavailable_until: 0,
             full_until: 0,
             shaky_until: 0,
             first_question: BTreeMap::new(),
             owner: None,
             snapshots: Vec::new(),
+            recent: VecDeque::new(),
             agenda: BTreeMap::new(),
             sequence: 0,
             visible: 0,
@@ -249,6 +269,7 @@ impl World {
             Happening::Emit(said) => self.emit_if_remembered(said),
             Happening::Operator => self.operator(),
             Happening::Strike => self.strike(),
+            Happening::Heal => self.heal(),
             Happening::Interrupt(worker) => self.interrupt(worker),
             Happening::Restart(worker) => {
                 self.workers[worker].alive = true;
@@ -265,14 +286,16 @@ impl World {
                 }
             }
             Happening::Mark(txn) => {
+                let now = self.brokers_now();
                 for coordinator in &mut self.coordinators {
-                    coordinator.mark(&mut self.results, self.now, txn);
+                    coordinator.mark(&mut self.results, now, txn);
                 }
                 self.stir(Which::Results);
             }
             Happening::TimeOut(txn) => {
+                let now = self.brokers_now();
                 for id in 0..self.coordinators.len() {
-                    if self.coordinators[id].time_out(&mut self.results, self.now, txn) {
+                    if self.coordinators[id].time_out(&mut self.results, now, txn) {
                         self.saw("transaction timed out");
                         self.stir(Which::Results);
                     }
@@ -281,7 +304,7 @@ impl World {
             Happening::Intruder(end) => self.intruder(end),
             Happening::ForeignEnd(txn) => {
                 let commit = self.dice.in_thousand(600);
-                self.events.end(self.now, txn, commit);
+                self.events.end(self.brokers_now(), txn, commit);
                 self.stir(Which::Events);
             }
         }

@@ -109,6 +109,17 @@ impl Said {
         }
     }
 
+    /// The phase that it opens, and with which query.
+    pub fn opens(&self) -> Option<(&OrderKey, u16, Option<&str>)> {
+        let event = self.event.as_ref().ok()?;
+        let (phase, query) = match &event.body {
+            Body::Pending { query, .. } => (0, query),
+            Body::Requeue { phase, query } => (*phase, query),
+            Body::Terminal(_) => return None,
+        };
+        Some((&event.key, phase, query.as_deref()))
+    }
+
     pub fn misplaced(&self) -> bool {
         self.event
             .as_ref()

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use super::questions::Claim;
 use super::said::{SHARD, SHARDS};
-use super::watch::Claim;
+use super::storm::Fault;
 use super::wire::{Asker, Request};
 use super::{Happening, World};
-use crate::domain::order::MarkKey;
+use crate::domain::order::{MarkKey, Millis};
 use crate::shard::core::input::{FloorFound, Input};
 use crate::shard::core::plan::CLAIM_AHEAD;
 use crate::shard::floor;
 use crate::store::script::{Body, Floor, Reply, Script, Token};
 use crate::store::{Acquire, StoreError};
+
+/// A replica lacks so much at most.
+pub const FAILOVER_MAX: Millis = 5_000;
 
 impl World {
     /// Some requests to the store come to nothing, in one of three ways.
@@ -61,15 +65,12 @@ impl World {
                 Input::Acquired(failed.map_or(Err(StoreError::Lost(String::new())), Err)),
             );
         }
-        let made = floor.is_some()
-            && self
-                .store
-                .meta_now(SHARD, self.now)
-                .is_ok_and(|meta| meta.is_none());
-        let answer = self.store.acquire_now(acquire, self.now);
+        let (store, now) = (self.store_of(asker.worker), self.store_now());
+        let made = floor.is_some() && store.meta_now(SHARD, now).is_ok_and(|meta| meta.is_none());
+        let answer = store.acquire_now(acquire, now);
         if made {
             self.watch.forget_effects();
-            self.look_at_e();
+            self.look_at_e(asker.worker);
         }
         self.deliver(
             asker,
@@ -90,7 +91,7 @@ impl World {
         };
         let e = floor::first_event(floor, self.events.ends());
         let appended = self.events.append_time(e);
-        let since = floor::window_of(appended.unwrap_or(self.now), self.plan.window);
+        let since = floor::window_of(appended.unwrap_or(self.store_now()), self.plan.window);
         let windowed = self.results.offset_for_time(since);
         let r = floor::first_result(floor, windowed, self.results.ends());
         FloorFound {
@@ -149,8 +150,17 @@ impl World {
 
     /// Runs a script on the view and looks at what it did.
     pub(super) fn apply(&mut self, asker: Asker, script: &Script) -> Result<Reply, StoreError> {
-        let reply = self.store.apply(SHARD, script);
+        let store = self.store_of(asker.worker);
+        let before = store.meta_now(SHARD, self.now).ok().flatten();
+        let reply = store.apply(SHARD, script);
         self.note(|| format!("{asker:?} {script:?}\n      -> {reply:?}"));
+        if !matches!(reply, Ok(Reply::Mismatch))
+            && before.is_none_or(|meta| meta.token != script.token)
+        {
+            self.hold(Err(format!(
+                "OLD TOKEN: {asker:?} changed a view that is not its own by {script:?}"
+            )));
+        }
         match &reply {
             Ok(Reply::Mismatch) => return reply,
             Ok(
@@ -171,7 +181,7 @@ impl World {
                         lease_end: u64::from(order.record.bucket) * 1_000 - CLAIM_AHEAD,
                         phase: order.record.phase,
                     };
-                    self.watch.claims.insert(question, claim);
+                    self.watch.questions.claimed(question, claim);
                 }
             }
             Ok(Reply::Swept { repaired, .. }) if *repaired > 0 => {
@@ -182,15 +192,34 @@ impl World {
             Err(error) => self.hold(Err(format!("DAMAGED: {error} after {script:?}"))),
             _ => {}
         }
-        self.look_at_e();
+        self.look_at_e(asker.worker);
+        self.remember_the_view();
         reply
     }
 
     /// Whatever the view says was folded must have had its effect.
-    pub(super) fn look_at_e(&mut self) {
-        if let Ok(Some(meta)) = self.store.meta_now(SHARD, self.now) {
-            let verdict = self.watch.passed(meta.e, &self.events, &self.store);
+    pub(super) fn look_at_e(&mut self, worker: usize) {
+        let store = match &self.split {
+            Some(split) if split.worker == worker => &split.store,
+            _ => &self.store,
+        };
+        let aside = self.split.as_ref().is_some_and(|it| it.worker == worker);
+        if let Ok(Some(meta)) = store.meta_now(SHARD, self.now) {
+            let verdict = self.watch.passed(aside, meta.e, &self.events, store);
             self.hold(verdict);
+        }
+    }
+
+    /// Keeps what a failover may bring back: the view of the last seconds.
+    fn remember_the_view(&mut self) {
+        let last = self.recent.back().map_or(0, |(at, _)| *at);
+        if self.storm.has(Fault::Rollback) && self.now >= last + 400 {
+            let view = self.store.snapshot(SHARD);
+            self.recent.push_back((self.now, view));
+            let since = self.now.saturating_sub(FAILOVER_MAX);
+            while self.recent.front().is_some_and(|(at, _)| *at < since) {
+                self.recent.pop_front();
+            }
         }
     }
 }

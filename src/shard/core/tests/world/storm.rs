@@ -25,6 +25,12 @@ pub enum Fault {
     Full,
     /// Nobody runs for hours.
     LongNight,
+    /// One worker speaks to a master that the others have given up.
+    Split,
+    /// The clock of the store or of the brokers steps.
+    ClockStep,
+    /// The owner of the orders refuses, or hangs, for a while.
+    BankAway,
 }
 
 /// Kinds of faults and their weights; the rest in thousandths of what could fail.
@@ -53,9 +59,13 @@ pub struct Storm {
     pub interruptions: u64,
     /// Floors that are committed late.
     pub floors: u64,
+    /// Terminal answers that the owner takes back.
+    pub fickle: u64,
+    /// Events that come by way of another partition, of another shard's or of an inlet.
+    pub strays: u64,
 }
 
-const KINDS: [(u64, Fault); 10] = [
+const KINDS: [(u64, Fault); 13] = [
     (6, Fault::Crash),
     (6, Fault::Pause),
     (6, Fault::Move),
@@ -66,6 +76,9 @@ const KINDS: [(u64, Fault); 10] = [
     (4, Fault::Unavailable),
     (3, Fault::Full),
     (3, Fault::LongNight),
+    (4, Fault::Split),
+    (3, Fault::ClockStep),
+    (3, Fault::BankAway),
 ];
 
 impl Storm {
@@ -97,6 +110,8 @@ impl Storm {
             foreign: rate(300),
             interruptions: rate(400),
             floors: rate(500),
+            fickle: rate(500),
+            strays: rate(300),
         }
     }
 
@@ -119,6 +134,8 @@ impl Storm {
             foreign: 0,
             interruptions: 0,
             floors: 0,
+            fickle: 0,
+            strays: 0,
         }
     }
 }

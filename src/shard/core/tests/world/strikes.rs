@@ -1,9 +1,11 @@
 //! The faults of a storm, as they strike.
 
-use super::said::SHARD;
+use super::said::{SHARD, Said};
+use super::storage::FAILOVER_MAX;
 use super::storm::Fault;
 use super::{Happening, World};
 use crate::domain::order::Millis;
+use crate::domain::status::Open;
 use crate::shard::core::Phase;
 
 /// Longer than the shorter window.
@@ -48,6 +50,12 @@ impl World {
             Fault::Unavailable => self.unavailable_until = self.now + self.dice.between(10, 10_000),
             Fault::Full => self.full_until = self.now + self.dice.between(10, 10_000),
             Fault::LongNight => self.long_night(),
+            Fault::Split => self.split(),
+            Fault::ClockStep => self.step_a_clock(),
+            Fault::BankAway => {
+                self.bank.away_until = self.now + self.dice.between(500, 20_000);
+                self.bank.hangs = self.dice.in_thousand(500);
+            }
         }
     }
 
@@ -98,9 +106,17 @@ impl World {
     }
 
     fn roll_back(&mut self) {
-        if !self.snapshots.is_empty() {
-            let one = self.dice.below(self.snapshots.len() as u64) as usize;
-            self.store.restore(SHARD, self.snapshots[one].clone());
+        let old = self.snapshots.iter();
+        let views: Vec<_> = if self.snapshots.is_empty() || self.dice.in_thousand(500) {
+            let since = self.now.saturating_sub(FAILOVER_MAX);
+            let recent = self.recent.iter().filter(|(at, _)| *at >= since);
+            recent.map(|(_, view)| view).collect()
+        } else {
+            old.collect()
+        };
+        if !views.is_empty() {
+            let one = self.dice.below(views.len() as u64) as usize;
+            self.store.restore(SHARD, views[one].clone());
             self.watch.forget_effects();
         }
     }
@@ -128,6 +144,16 @@ impl World {
             self.at(back, Happening::Restart(worker));
         }
         self.storm_ends += NIGHT;
+        // Business systems go on, and some repeat what was settled before.
+        for (key, (status, _)) in self.watch.settled.clone() {
+            let when = self.dice.below(NIGHT / 4);
+            let said = match self.dice.below(6) {
+                0 => Said::pending(&key, self.now + when, Open::InProgress),
+                1 | 2 => Said::settle(&key, self.now + when, status),
+                _ => continue,
+            };
+            self.at(when, Happening::Emit(said));
+        }
         // Nobody notices before the morning.
         match self.dice.below(4) {
             0 | 1 => self.lose_view(),

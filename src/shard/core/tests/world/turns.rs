@@ -31,7 +31,7 @@ impl World {
             Input::Published(_) if current => own.publishing = false,
             Input::Answered(heard) => {
                 let question = (to.worker, to.life, to.generation, heard.id, heard.claim);
-                self.watch.answered(question);
+                self.watch.questions.answered(question);
             }
             _ => {}
         }
@@ -55,7 +55,7 @@ impl World {
         let Some(own) = &self.workers[worker].core.own else {
             return;
         };
-        let Ok(Some(meta)) = self.store.meta_now(SHARD, self.now) else {
+        let Ok(Some(meta)) = self.store_of(worker).meta_now(SHARD, self.now) else {
             return;
         };
         if meta.token != own.token || meta.version != own.version || !own.outbox.is_idle() {

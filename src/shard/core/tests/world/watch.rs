@@ -5,25 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bank::Bank;
 use super::log::Log;
+use super::questions::Questions;
 use super::said::Said;
-use crate::domain::event::Body;
-use crate::domain::order::{Millis, OrderId, OrderKey};
+use crate::domain::event::{Body, Reason};
+use crate::domain::order::OrderKey;
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::Terminal;
 use crate::store::memory::MemoryStore;
 use crate::store::script::Found;
-
-/// A question's identity: worker, its life, its generation, order, claim.
-pub type Question = (usize, u32, u64, OrderId, u32);
-
-/// What the view gave with a claim: shard time in ms.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    pub due: Millis,
-    /// From here on the view gives the order to the next claim.
-    pub lease_end: Millis,
-    pub phase: u16,
-}
 
 /// Everything that was seen so far.
 #[derive(Debug, Default)]
@@ -32,21 +21,13 @@ pub struct Watch {
     pub settled: BTreeMap<OrderKey, (Terminal, u64)>,
     /// Offset of each visible exhaustion.
     pub exhausted: BTreeMap<(OrderKey, u16), u64>,
-    asked: BTreeSet<Question>,
-    /// What the view gave with each claim.
-    pub claims: BTreeMap<Question, Claim>,
-    /// The newest question about an order that waits for its answer, of each generation.
-    open: BTreeMap<(usize, u32, u64, OrderId), u32>,
-    /// Answers that the owner gave about an order in a phase.
-    answers: BTreeMap<(OrderKey, u16), u16>,
+    pub questions: Questions,
     /// Offsets of events that are kept as dead letters.
     pub letters: BTreeSet<u64>,
     /// Offsets of events that were forwarded.
     pub forwards: BTreeSet<u64>,
-    /// Questions that came to the owner.
-    pub questions: u64,
     /// Every event below had its effect when it was passed.
-    checked: u64,
+    checked: [u64; 2],
 }
 
 type Verdict = Result<(), String>;
@@ -112,69 +93,66 @@ impl Watch {
                 }
             }
         }
-        let answers = self.answers.get(&(key.clone(), result.phase)).copied();
-        if result.asked > answers.unwrap_or(0) {
+        let given = self.questions.given(key, result.phase);
+        let attempts = match &result.outcome {
+            Outcome::Settled { .. } => given.all,
+            // None of them was terminal.
+            Outcome::Exhausted { .. } => given.open,
+        };
+        if result.asked > attempts {
             return Err(format!(
-                "NEVER ANSWERED: {key} has {} attempts in phase {}, the owner answered {answers:?}",
+                "NEVER ANSWERED: {key} has {} attempts in phase {}, the owner gave {given:?}",
                 result.asked, result.phase
             ));
         }
         Ok(())
     }
 
-    /// A question was commanded.
-    pub fn question(&mut self, question: Question, now: Millis) -> Verdict {
-        self.questions += 1;
-        let Some(claim) = self.claims.get(&question).copied() else {
-            return Err(format!("UNCLAIMED: {question:?} is asked without a claim"));
+    /// An event is to be kept as a dead letter: it must deserve that.
+    pub fn letter(&self, offset: u64, reason: Reason, events: &Log<Said>) -> Verdict {
+        let Some((_, said)) = events.committed(offset) else {
+            return Err(format!("INNOCENT: nothing lies at {offset}"));
         };
-        if claim.due > now {
-            return Err(format!("EARLY: {question:?} asked at {now}, but {claim:?}"));
+        let deserved = match (&said.event, reason) {
+            (Err(refusal), reason) => refusal.reason == reason,
+            (Ok(_), Reason::Misrouted) => said.misplaced() && said.forwarded,
+            (Ok(event), Reason::TypeLimit) => event.key.order_type.as_str() == "odd",
+            // Against what was published, never against what is planned.
+            (Ok(event), Reason::Conflict) => self
+                .settled
+                .get(&event.key)
+                .is_some_and(|(status, _)| said.terminal().is_some_and(|it| it != *status)),
+            _ => false,
+        };
+        if deserved {
+            return Ok(());
         }
-        if !self.asked.insert(question) {
-            return Err(format!("ASKED TWICE: {question:?}"));
-        }
-        let (worker, life, generation, id, number) = question;
-        let before = self
-            .open
-            .insert((worker, life, generation, id), number)
-            .and_then(|before| self.claims.get(&(worker, life, generation, id, before)));
-        match before {
-            Some(before) if before.lease_end > now && before.phase == claim.phase => Err(format!(
-                "TWO QUESTIONS: {question:?} at {now}, while one waits with {before:?}"
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// The owner gave an answer to a question.
-    pub fn heard(&mut self, question: Question, key: &OrderKey) {
-        if let Some(claim) = self.claims.get(&question) {
-            *self.answers.entry((key.clone(), claim.phase)).or_default() += 1;
-        }
-    }
-
-    /// What came of a question has reached the worker.
-    pub fn answered(&mut self, (worker, life, generation, id, claim): Question) {
-        let order = (worker, life, generation, id);
-        if self.open.get(&order) == Some(&claim) {
-            self.open.remove(&order);
-        }
+        Err(format!(
+            "INNOCENT: a letter {reason:?} of {offset}: {said:?}"
+        ))
     }
 
     /// The view is another one: what was true of the last one says nothing.
     pub fn forget_effects(&mut self) {
-        self.checked = 0;
+        self.checked = [0; 2];
     }
 
-    /// The view says that every event below `e` had its effect.
-    pub fn passed(&mut self, e: u64, events: &Log<Said>, store: &MemoryStore) -> Verdict {
-        for offset in self.checked..e {
+    /// The view says that every event below `e` had its effect; `aside`: the view on the other side
+    /// of a split. What retention took is forgotten.
+    pub fn passed(
+        &mut self,
+        aside: bool,
+        e: u64,
+        events: &Log<Said>,
+        store: &MemoryStore,
+    ) -> Verdict {
+        let checked = self.checked[usize::from(aside)];
+        for offset in checked.max(events.ends().low)..e {
             if let Some((_, said)) = events.committed(offset) {
                 self.effect(offset, said, store)?;
             }
         }
-        self.checked = self.checked.max(e);
+        self.checked[usize::from(aside)] = checked.max(e);
         Ok(())
     }
 

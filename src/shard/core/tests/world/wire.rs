@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::log::Txn;
+use super::questions::Questions;
 use super::said::SHARD;
 use super::worker::Which;
 use super::{Happening, World};
@@ -81,7 +82,8 @@ impl World {
             Command::Ask(ask) => {
                 let question = (worker, asker.life, asker.generation, ask.id, ask.claim);
                 let now = own.core.shard_time();
-                let verdict = self.watch.question(question, now);
+                let said = (&ask.key, ask.query.as_deref());
+                let verdict = self.watch.questions.commanded(question, said, now);
                 self.hold(verdict);
                 Request::Question(ask)
             }
@@ -102,7 +104,13 @@ impl World {
                     );
                 }
             },
-            Command::DeadLetter { offset, .. } => Request::Letter(offset),
+            Command::DeadLetter {
+                offset, refusal, ..
+            } => {
+                let verdict = self.watch.letter(offset, refusal.reason, &self.events);
+                self.hold(verdict);
+                Request::Letter(offset)
+            }
             Command::Forward { offset, .. } => Request::Forward(offset),
             Command::Survey => Request::Survey,
             Command::CommitFloor(floor) => Request::CommitFloor(floor),
@@ -157,14 +165,16 @@ impl World {
             Request::ReadMeta => {
                 let answer = match self.store_fails() {
                     Some(error) => Err(error),
-                    None => self.store.meta_now(SHARD, self.now),
+                    None => self
+                        .store_of(asker.worker)
+                        .meta_now(SHARD, self.store_now()),
                 };
                 self.deliver(asker, Input::MetaRead(answer));
             }
             Request::Survey => {
                 let answer = match self.store_fails() {
                     Some(error) => Err(error),
-                    None => self.store.survey_now(SHARD),
+                    None => self.store_of(asker.worker).survey_now(SHARD),
                 };
                 self.deliver(asker, Input::Surveyed(answer));
             }
@@ -173,7 +183,7 @@ impl World {
             Request::Produce(epoch, results) => self.produce(asker, epoch, results),
             Request::End(epoch, txn) => self.end(asker, epoch, txn),
             Request::GhostEnd(epoch, txn) => self.end_late(asker, epoch, txn),
-            Request::Question(ask) => self.question(asker, &ask),
+            Request::Question(ask) => self.question(asker, ask),
             Request::Letter(offset) => {
                 let failed = self.fails(self.storm.letters);
                 if !failed || self.fails(500) {
@@ -191,65 +201,71 @@ impl World {
         }
     }
 
-    fn question(&mut self, asker: Asker, ask: &Ask) {
+    /// A question's turn has come in its worker's engine.
+    fn question(&mut self, asker: Asker, ask: Ask) {
         let own = &self.workers[asker.worker];
         if own.life != asker.life {
             return;
         }
-        let started: Millis = own.mono(self.now);
-        let stands = own.core.generation() == asker.generation || plant::is(Plant::AskedUnowned);
-        let (started, answer, latency) = if !stands || started > ask.start_before {
-            (
-                None,
-                Answer::CouldNotAsk {
-                    why: CouldNotAsk::NotStarted,
-                    retry_after: None,
-                },
-                1,
-            )
-        } else {
-            let (answer, latency) = self.bank.answer(&ask.key, &mut self.dice);
-            self.note(|| {
-                format!(
-                    "{} is asked (claim {}, attempt {}): {answer:?}",
-                    ask.key, ask.claim, ask.attempt
-                )
-            });
-            if !matches!(answer, Answer::CouldNotAsk { .. }) {
-                let claim = (
-                    asker.worker,
-                    asker.life,
-                    asker.generation,
-                    ask.id,
-                    ask.claim,
-                );
-                self.watch.heard(claim, &ask.key);
-            }
-            let late = if self.fails(self.storm.slow) {
-                self.saw("answer after its lease");
-                self.dice.between(5_000, 25_000)
-            } else {
-                0
-            };
-            (Some(started), answer, latency + late)
-        };
-        if let Some(earliest) = self.first_question.get(&ask.key)
-            && self.now < *earliest
-        {
-            self.hold(Err(format!(
-                "EARLY: {} is asked before its first delay",
-                ask.key
-            )));
+        if own.paused_until > self.now {
+            let delay = own.paused_until - self.now;
+            return self.at(delay, Happening::Arrive(asker, Request::Question(ask)));
         }
+        let now = own.mono(self.now);
+        let stands = own.core.generation() == asker.generation;
+        let starts = (stands || plant::is(Plant::AskedUnowned)) && now < ask.start_before;
+        let (answer, latency) = if starts {
+            self.ask_owner(asker, &ask, stands)
+        } else {
+            let why = CouldNotAsk::NotStarted;
+            let retry_after = None;
+            (Answer::CouldNotAsk { why, retry_after }, 1)
+        };
         let heard = Heard {
             id: ask.id,
             claim: ask.claim,
             answer,
-            started,
+            started: starts.then_some(now),
         };
         self.at(
             latency,
             Happening::Deliver(asker, Delivery::Input(Input::Answered(heard))),
         );
+    }
+
+    /// What the owner says, and after how long.
+    fn ask_owner(&mut self, asker: Asker, ask: &Ask, stands: bool) -> (Answer, Millis) {
+        let question = (
+            asker.worker,
+            asker.life,
+            asker.generation,
+            ask.id,
+            ask.claim,
+        );
+        self.hold(Questions::starts(question, stands));
+        let now = self.workers[asker.worker].core.shard_time();
+        let earliest = self.first_question.get(&ask.key);
+        if stands && earliest.is_some_and(|earliest| now < *earliest) {
+            self.hold(Err(format!(
+                "EARLY: {} is asked before its first delay",
+                ask.key
+            )));
+        }
+        let (answer, latency) = self.bank.answer(&ask.key, self.now, &mut self.dice);
+        self.note(|| {
+            format!(
+                "{} is asked (claim {}, attempt {}): {answer:?}",
+                ask.key, ask.claim, ask.attempt
+            )
+        });
+        if !matches!(answer, Answer::CouldNotAsk { .. }) {
+            let terminal = matches!(answer, Answer::Terminal { .. });
+            self.watch.questions.heard(question, &ask.key, terminal);
+        }
+        if self.fails(self.storm.slow) {
+            self.saw("answer after its lease");
+            return (answer, latency + self.dice.between(5_000, 25_000));
+        }
+        (answer, latency)
     }
 }
