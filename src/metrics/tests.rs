@@ -18,7 +18,7 @@ fn value(page: &str, series: &str) -> Option<f64> {
 
 fn view(types: &[(&str, TypeGauges)]) -> ViewGauges {
     ViewGauges {
-        unaccounted: 0,
+        unaccounted: types.len() as u64,
         types: types.iter().map(|(n, g)| (name(n), *g)).collect(),
     }
 }
@@ -35,7 +35,7 @@ fn a_fresh_page_shows_every_family_with_its_unit_and_prefix() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .collect();
-    assert_eq!(families.len(), 23, "{families:#?}");
+    assert_eq!(families.len(), 24, "{families:#?}");
     for family in families {
         let (family, kind) = family.split_once(' ').unwrap();
         assert!(family.starts_with("settled_"), "{family}");
@@ -91,6 +91,7 @@ fn shards_are_summed_and_the_oldest_counts() {
         ("settled_oldest_overdue_age_seconds{type=\"transfer\"}", 0.5),
         ("settled_exhausted_orders{type=\"transfer\"}", 1.0),
         ("settled_view_lag_records{log=\"events\"}", 11.0),
+        ("settled_unaccounted_orders", 2.0),
         ("settled_retention_headroom_seconds{log=\"results\"}", 50.0),
         ("settled_shards_owned", 2.0),
         ("settled_shards{phase=\"open\"}", 1.0),
