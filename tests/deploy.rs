@@ -221,10 +221,10 @@ async fn a_worker_that_works_on_no_shard_is_heard_of_once_and_not_any_more_when_
     let Some(prometheus) = Prometheus::scraping(&[worker.address]).await else {
         return;
     };
-    prometheus.alert("SettledTickStalled", true).await;
-    shard.tick(worker.clock.monotonic());
-    prometheus.alert("SettledTickStalled", false).await;
     let alert = format!("SettledTickStalled {}", worker.address);
+    prometheus.alert(&alert, true).await;
+    shard.tick(worker.clock.monotonic());
+    prometheus.alert(&alert, false).await;
     assert_eq!(prometheus.fired().await, [(alert, 1)].into());
     prometheus.stop().await;
 }

@@ -86,55 +86,39 @@ impl Prometheus {
         })
     }
 
-    /// How often each alert has begun to fire since the start, by its name and what tells it from
-    /// others of that name.
-    pub async fn fired(&self) -> BTreeMap<String, usize> {
-        // The value is the time at which the condition began to hold: another one, another alert.
-        let began = r#"(ALERTS_FOR_STATE and ignoring(alertstate) ALERTS{alertstate="firing"})"#;
-        let mut fired = BTreeMap::new();
-        // Up to a second from now: what has just begun counts too.
-        for alert in self.find(&format!("{began}[1h:500ms] offset -1s")).await {
-            let mut labels: BTreeMap<String, String> =
-                serde_json::from_value(alert["metric"].clone()).unwrap();
-            let name = labels.remove("alertname").unwrap();
-            labels.retain(|label, _| !["__name__", "severity", "job"].contains(&label.as_str()));
-            let words: Vec<_> = [name].into_iter().chain(labels.into_values()).collect();
-            let times = alert["values"].as_array().unwrap().iter();
-            let times: BTreeSet<_> = times.map(|sample| sample[1].as_str().unwrap()).collect();
-            fired.insert(words.join(" "), times.len());
-        }
-        fired
-    }
-
-    /// The alerts that fire now, with their labels.
-    async fn firing(&self) -> Vec<Value> {
+    /// The alerts that fire now, each by its name and what tells it from others of that name.
+    async fn firing(&self) -> BTreeSet<String> {
         let body = plain_http::get(self.address, "/api/v1/alerts").await.json();
         let alerts = body["data"]["alerts"].as_array().unwrap().iter();
         let firing = alerts.filter(|alert| alert["state"] == "firing");
-        firing.map(|alert| alert["labels"].clone()).collect()
+        firing.map(|alert| told_apart(&alert["labels"])).collect()
+    }
+
+    /// How often each alert has begun to fire since the start.
+    pub async fn fired(&self) -> BTreeMap<String, usize> {
+        // The value is the time at which the condition began to hold: another one, another alert.
+        let began = r#"(ALERTS_FOR_STATE and ignoring(alertstate) ALERTS{alertstate="firing"})"#;
+        // Up to a second from now: what has just begun counts too.
+        let series = self.find(&format!("{began}[1h:500ms] offset -1s")).await;
+        let counted = series.iter().map(|alert| {
+            let times = alert["values"].as_array().unwrap().iter();
+            let times: BTreeSet<_> = times.map(|sample| sample[1].as_str().unwrap()).collect();
+            (told_apart(&alert["metric"]), times.len())
+        });
+        counted.collect()
     }
 
     /// Waits until the alert fires, or does not.
-    pub async fn alert(&self, name: &str, fires: bool) {
+    pub async fn alert(&self, alert: &str, fires: bool) {
         let within = Duration::from_mins(1);
         let seen = tokio::time::timeout(within, async {
-            while self
-                .firing()
-                .await
-                .iter()
-                .any(|labels| labels["alertname"] == name)
-                != fires
-            {
+            while self.firing().await.contains(alert) != fires {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         let seen = seen.await.is_ok();
-        assert!(
-            seen,
-            "{name} fires: {}; all: {:?}",
-            !fires,
-            self.firing().await
-        );
+        let firing = self.firing().await;
+        assert!(seen, "{alert} fires: {}; all: {firing:?}", !fires);
     }
 
     async fn find(&self, promql: &str) -> Vec<Value> {
@@ -150,6 +134,15 @@ impl Prometheus {
     pub async fn stop(mut self) {
         self.process.kill().await.unwrap();
     }
+}
+
+/// An alert's name and what tells it from others of that name: its type, reason, kind or instance.
+fn told_apart(labels: &Value) -> String {
+    let mut labels: BTreeMap<String, String> = serde_json::from_value(labels.clone()).unwrap();
+    let name = labels.remove("alertname").unwrap();
+    labels.retain(|label, _| !["__name__", "severity", "job"].contains(&label.as_str()));
+    let words: Vec<_> = [name].into_iter().chain(labels.into_values()).collect();
+    words.join(" ")
 }
 
 /// Writes the shipped files with other targets and times; each replacement must find its place.
