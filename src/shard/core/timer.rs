@@ -42,7 +42,12 @@ impl Core {
                 own.asked_from = Some((events, results, own.time_base + mono));
                 out.commands.push(Command::AskEnds);
             }
-            if own.committed != Some(own.e) {
+            // Below what the group knows, a later rebuild would repeat dead letters and forwards.
+            let known_below = own
+                .rebuild
+                .as_ref()
+                .map_or(0, |rebuild| rebuild.known_below);
+            if own.e >= known_below && own.committed != Some(own.e) {
                 own.committed = Some(own.e);
                 out.commands.push(Command::CommitGroup(own.e));
             }

@@ -39,6 +39,8 @@ pub struct Bench {
     pub notes: Vec<Note>,
     /// As the core wants them committed.
     pub floors: Vec<Floor>,
+    /// The group's offsets, the same.
+    pub committed: Vec<u64>,
     pub meta_reads: usize,
     pub ends_asked: usize,
     pub surveys: usize,
@@ -72,6 +74,7 @@ impl Bench {
             letters: Vec::new(),
             notes: Vec::new(),
             floors: Vec::new(),
+            committed: Vec::new(),
             meta_reads: 0,
             ends_asked: 0,
             surveys: 0,
@@ -156,6 +159,7 @@ impl Bench {
                 self.input(Input::Surveyed(survey));
             }
             Command::CommitFloor(floor) => self.floors.push(floor),
+            Command::CommitGroup(e) => self.committed.push(e),
             Command::Publish(results) => self.published.push(results),
             Command::DeadLetter {
                 offset, refusal, ..

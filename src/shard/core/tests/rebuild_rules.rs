@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bench::Bench;
+use super::bench::{Bench, START};
 use super::order_types::types;
 use super::world::said::{SHARD, SHARDS, Said, order};
 use crate::domain::event::Reason;
@@ -228,4 +228,20 @@ fn orders_whose_bucket_was_lost_are_put_back_and_asked_about() {
     bench.next_ask();
     assert!(bench.notes.contains(&Note::Swept(1)), "{:?}", bench.notes);
     assert!(bench.now() < u64::from(second + 40) * 1_000);
+}
+
+#[test]
+fn a_rebuild_does_not_take_back_what_the_group_knows() {
+    let mut bench = Bench::new(plan());
+    let said = |n| Said::pending(&order("pay", n, true), START, Open::InProgress);
+    bench.floor.known_below = 2;
+    bench.ends.events = Ends { low: 0, high: 2 };
+    bench.input(Input::Assigned);
+    bench.event_at(0, bench.now(), &said(1));
+    bench.pass(20_000);
+    assert_eq!(bench.meta().e, 1);
+    assert!(bench.committed.is_empty(), "{:?}", bench.committed);
+    bench.event_at(1, bench.now(), &said(2));
+    bench.pass(20_000);
+    assert_eq!(bench.committed, [2]);
 }
