@@ -5,7 +5,7 @@ use super::super::world::questions::Claim;
 use super::super::world::said::{SHARD, Said};
 use super::super::world::watch::Watch;
 use super::small::{Ground, Small};
-use crate::domain::event::Body;
+use crate::domain::event::{Body, Reason};
 use crate::domain::order::{OrderId, OrderKey, TypeId};
 use crate::domain::result::{OrderResult, Outcome};
 use crate::shard::core::Phase;
@@ -18,9 +18,8 @@ impl Small {
     /// passes an event without effect; nobody is exhausted before the last attempt; a core knows its
     /// view.
     fn judge(&self, ground: &Ground) -> Verdict {
-        let mut watch = self.watch(ground);
-        for (offset, result) in self.results_seen() {
-            watch.result(offset, result, &self.events, &ground.bank)?;
+        let mut watch = self.watch(ground)?;
+        for (_, result) in self.results_seen() {
             if matches!(result.outcome, Outcome::Exhausted { .. }) {
                 self.judge_exhaustion(ground, result)?;
             }
@@ -55,7 +54,7 @@ impl Small {
     }
 
     /// What the simulator's watch would have seen on the way to this world.
-    fn watch(&self, ground: &Ground) -> Watch {
+    fn watch(&self, ground: &Ground) -> Result<Watch, String> {
         let mut watch = Watch::default();
         let offsets = |bits: u64| (0..64).filter(move |bit| bits >> bit & 1 == 1);
         watch.letters.extend(offsets(self.letters));
@@ -74,13 +73,23 @@ impl Small {
                 };
                 let question = (0, 0, 0, id, phase.into());
                 watch.questions.claimed(question, claim);
+                // A terminal answer is the last one that a result counts.
+                watch.questions.heard(question, order, true);
                 for _ in 0..answers {
-                    // Nor whether it was terminal, so each counts as open.
                     watch.questions.heard(question, order, false);
                 }
             }
         }
-        watch
+        for (offset, result) in self.results_seen() {
+            watch.result(offset, result, &self.events, &ground.bank)?;
+        }
+        Ok(watch)
+    }
+
+    /// An event may be kept as a dead letter only if it deserves that: a conflict contradicts what was
+    /// published, never what is planned.
+    pub fn judge_letter(&self, ground: &Ground, offset: u64, reason: Reason) -> Verdict {
+        self.watch(ground)?.letter(offset, reason, &self.events)
     }
 
     /// What a core believes of its view, between two scripts, is what the view says.

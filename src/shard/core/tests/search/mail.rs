@@ -116,7 +116,12 @@ impl Small {
                 Some(epoch) => What::Produce(epoch, results),
                 None => What::Published(false),
             },
-            Command::DeadLetter { offset, .. } => What::Letter(offset),
+            Command::DeadLetter {
+                offset, refusal, ..
+            } => {
+                self.judge_letter(ground, offset, refusal.reason)?;
+                What::Letter(offset)
+            }
             Command::Forward { offset, .. } => What::Forward(offset),
             Command::Survey if self.left.floors > 0 => What::Survey,
             Command::Survey => return Ok(()),

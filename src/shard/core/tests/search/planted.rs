@@ -50,6 +50,7 @@ const MISSED: &[(Plant, &str, &str)] = &[
         "X1 X2; first=2 foreign night",
         "CONTRADICTED",
     ),
+    (Plant::NoRebuildMark, "X1 |; wipe crash night", "TWICE"),
     (Plant::IdleNotSwept, "G; nothing wipe", "STRANDED"),
     (Plant::MisplacedKept, "M;", "NO EFFECT"),
 ];

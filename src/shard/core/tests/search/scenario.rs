@@ -108,11 +108,12 @@ impl Scenario {
     /// Reads «events; options and faults».
     ///
     /// Events, in the order of the log: `X3` pending, `X1` and `X2` terminal, `Xq1` a requeue that opens
-    /// phase 1, `G` garbage, `M` an order of another shard; what stands before a `|` has come to its end
-    /// when it begins. Options: `first=2` events are there from the
-    /// beginning (1 if nothing is said), `bank=13` is what the owner says of X and Y, `frank` it does not
-    /// say «in progress» before, `questions=1` instead of 2, `nothing`: the first recovery is a part of
-    /// it. Faults are the singular of the fields of [`Faults`], each once, or as often as `crash=2` says.
+    /// phase 1, `G` garbage, `M` an order of another shard; what stands before a `|` has come to its
+    /// end when it begins. Options: `first=2` events are there from the beginning (1 if nothing is
+    /// said); `bank=13` is what the owner knows of X and Y (1 if nothing is said); `frank`: it does not
+    /// say «in progress» first; `questions=1` instead of 2; `nothing`: the first recovery is a part of
+    /// it. Faults are the singular of the fields of [`Faults`], each once, or as often as `crash=2`
+    /// says.
     pub fn read(text: &'static str) -> Self {
         let (says, words) = text.split_once(';').unwrap();
         let (before, says) = says.split_once('|').unwrap_or(("", says));

@@ -35,6 +35,8 @@ pub const SCENARIOS: &[&str] = &[
     "X1 X1; rollback",
     "X1 X2; night",
     "X1 X3; rollback",
+    "X1 |; wipe crash night",
+    "X1 | X2; wipe crash night",
     "X3 Y3; first=2 frank commit",
     "X3 Y3; first=2 frank questions=1 crash",
     "X1 Y3; first=2 frank rollback",

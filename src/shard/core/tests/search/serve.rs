@@ -156,24 +156,23 @@ impl Small {
 
     fn answer(&mut self, ground: &Ground, who: usize, manner: Manner) -> Answer {
         let known = ground.scenario.truths[who];
-        let answer = match (manner, known) {
-            (Manner::Unasked, _) => {
-                return Answer::CouldNotAsk {
-                    why: CouldNotAsk::TimedOut,
-                    retry_after: None,
-                };
-            }
+        match (manner, known) {
+            (Manner::Unasked, _) => Answer::CouldNotAsk {
+                why: CouldNotAsk::TimedOut,
+                retry_after: None,
+            },
             (Manner::Terminal | Manner::Stale, Some(status)) => Answer::Terminal {
                 status,
                 rsp_no: None,
                 ret_cd: None,
                 ret_msg: None,
             },
-            _ => Answer::InProgress,
-        };
-        let most = ground.scenario.questions * ORDERS as u8;
-        self.answers[who] = most.min(self.answers[who] + 1);
-        answer
+            _ => {
+                let most = ground.scenario.questions * ORDERS as u8;
+                self.answers[who] = most.min(self.answers[who] + 1);
+                Answer::InProgress
+            }
+        }
     }
 }
 

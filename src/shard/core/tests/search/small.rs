@@ -159,7 +159,7 @@ pub struct Small {
     /// Offsets of events that are kept as dead letters, and of those that were forwarded.
     pub letters: u64,
     pub forwards: u64,
-    /// Answers that the owner gave about each order, as far as its exhaustions could count them.
+    /// Answers that left each order open, as far as its exhaustions could count them.
     pub answers: [u8; ORDERS],
     pub tokens: u64,
     /// Events that were appended so far.
