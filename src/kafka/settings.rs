@@ -436,6 +436,29 @@ mod tests {
     }
 
     #[test]
+    fn the_end_asker_sees_what_is_not_committed() {
+        let settings = settings(&[], World::Real);
+        let level = |config: &ClientConfig| config.get("isolation.level").map(str::to_owned);
+        assert_eq!(
+            level(&settings.asker()).as_deref(),
+            Some("read_uncommitted")
+        );
+        assert_eq!(level(&settings.reader()).as_deref(), Some("read_committed"));
+    }
+
+    #[test]
+    fn a_shards_transactional_id_is_the_same_on_every_worker() {
+        let ids = ["one", "other"].map(|name| {
+            let worker = settings(&[("client.id", name)], World::Real);
+            worker
+                .publisher(3)
+                .get("transactional.id")
+                .map(str::to_owned)
+        });
+        assert_eq!(ids, ["pay-results-3"; 2].map(|id| Some(id.to_owned())));
+    }
+
+    #[test]
     fn given_properties_reach_the_handles_they_belong_to() {
         let settings = settings(
             &[("session.timeout.ms", "700"), ("sasl.username", "u")],

@@ -408,6 +408,17 @@ mod tests {
     }
 
     #[test]
+    fn results_that_are_kept_no_longer_than_their_events_are_refused() {
+        let mut topics = plans(&sample(16), &NEEDS, 3).each_ref().map(made);
+        let kept = topics[0].properties["retention.ms"].clone();
+        topics[1].properties.insert("retention.ms".to_owned(), kept);
+        let findings = judged(&topics);
+        let mut refused = findings.iter().filter(|finding| finding.is_refused());
+        let first = refused.next().map(|finding| finding.subject.as_str());
+        assert_eq!((first, refused.count()), (Some("r: retention.ms"), 0));
+    }
+
+    #[test]
     fn results_of_events_that_are_kept_for_ever_are_kept_for_ever() {
         let mut topics = plans(&sample(16), &NEEDS, 3).each_ref().map(made);
         for (topic, refused) in [(0, true), (1, false)] {

@@ -47,6 +47,9 @@ pub(super) struct Gate {
     queue: VecDeque<(OrderId, OrderResult)>,
     publishing: Option<(usize, Millis)>,
     ended: Option<Millis>,
+    /// What a planted bug publishes again.
+    #[cfg(test)]
+    last: Vec<(OrderId, OrderResult)>,
 }
 
 /// A group of results waits for this long after the last commit, unless [`GROUP`] wait.
@@ -119,6 +122,10 @@ impl Gate {
         }
         let count = self.queue.len().min(GROUP_MAX);
         self.publishing = Some((count, now));
+        #[cfg(test)]
+        if plant::is(Plant::PublisherReused) {
+            self.last = self.queue.range(..count).cloned().collect();
+        }
         Some(
             self.queue
                 .drain(..count)
@@ -135,6 +142,14 @@ impl Gate {
         }
         let rested = self.ended.map_or(0, |ended| ended + GROUP_AFTER);
         Some(if self.queue.len() >= GROUP { 0 } else { rested })
+    }
+
+    /// A planted bug: the commit is taken for one that never happened.
+    #[cfg(test)]
+    pub fn publish_again(&mut self, now: Millis) {
+        self.publishing = None;
+        self.ended = Some(now);
+        self.queue.extend(std::mem::take(&mut self.last));
     }
 
     /// The commit succeeded: how many results, and how long it took.

@@ -4,6 +4,7 @@ mod bench;
 mod gate_rules;
 mod intake_rules;
 mod order_types;
+mod plants;
 mod rebuild_rules;
 mod recovery_rules;
 mod script_rules;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::{Tale, World};
 
-fn told(seed: u64, world: &mut World) -> Result<Tale, String> {
+pub fn told(seed: u64, world: &mut World) -> Result<Tale, String> {
     catch_unwind(AssertUnwindSafe(|| world.run()))
         .unwrap_or_else(|_| Err(format!("seed {seed} panicked")))
 }

@@ -80,7 +80,12 @@ impl World {
                     return self.deliver(asker, Input::Published(Err("not delivered".to_owned())));
                 }
                 if !bad || count == results.len() {
-                    let delay = self.delay();
+                    let slow = self.fails(self.storm.commits / 2);
+                    let delay = if slow {
+                        self.dice.between(100, 4_000)
+                    } else {
+                        self.delay()
+                    };
                     let ghost = bad && self.fails(700);
                     if ghost {
                         self.deliver(asker, Input::Published(Err("commit timed out".to_owned())));

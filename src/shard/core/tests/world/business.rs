@@ -128,6 +128,15 @@ impl World {
         }
     }
 
+    /// Whom the owner tells the outcome, it often tells the business system as well.
+    pub(super) fn echo(&mut self, key: &OrderKey, status: Terminal) {
+        if self.fails(self.storm.echoes) {
+            let soon = self.dice.between(0, 200);
+            let said = Said::settle(key, self.now, status);
+            self.at(soon, Happening::Emit(said));
+        }
+    }
+
     /// A repetition of what is older than the window is not promised anything.
     pub(super) fn emit_if_remembered(&mut self, mut said: Said) {
         if let Ok(event) = &mut said.event {

@@ -33,7 +33,7 @@ pub struct Questions {
     claims: BTreeMap<Question, Claim>,
     asked: BTreeSet<Question>,
     /// The newest question about an order that waits for its answer, of each generation.
-    open: BTreeMap<(usize, u32, u64, OrderId), u32>,
+    open: BTreeMap<(usize, u32, u64, OrderId), (u32, OrderKey)>,
     given: BTreeMap<(OrderKey, u16), Given>,
     /// The queries of the events that opened a phase.
     queries: BTreeMap<(OrderKey, u16), BTreeSet<Option<String>>>,
@@ -80,8 +80,8 @@ impl Questions {
         let (worker, life, generation, id, number) = question;
         let before = self
             .open
-            .insert((worker, life, generation, id), number)
-            .and_then(|before| self.claims.get(&(worker, life, generation, id, before)));
+            .insert((worker, life, generation, id), (number, key.clone()))
+            .and_then(|(before, _)| self.claims.get(&(worker, life, generation, id, before)));
         match before {
             Some(before) if before.lease_end > now && before.phase == claim.phase => Err(format!(
                 "TWO QUESTIONS: {question:?} at {now}, while one waits with {before:?}"
@@ -110,10 +110,22 @@ impl Questions {
         }
     }
 
+    /// A generation has read a result of this order back: what it has asked of it is void.
+    pub fn void(&mut self, (worker, life, generation): (usize, u32, u64), key: &OrderKey) {
+        let voids = |asked: &(usize, u32, u64, OrderId), about: &OrderKey| {
+            (asked.0, asked.1, asked.2) == (worker, life, generation) && about == key
+        };
+        self.open.retain(|asked, (_, about)| !voids(asked, about));
+    }
+
     /// What came of a question has reached the worker.
     pub fn answered(&mut self, (worker, life, generation, id, claim): Question) {
         let order = (worker, life, generation, id);
-        if self.open.get(&order) == Some(&claim) {
+        if self
+            .open
+            .get(&order)
+            .is_some_and(|(open, _)| *open == claim)
+        {
             self.open.remove(&order);
         }
     }

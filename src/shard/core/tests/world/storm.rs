@@ -63,6 +63,8 @@ pub struct Storm {
     pub fickle: u64,
     /// Events that come by way of another partition, of another shard's or of an inlet.
     pub strays: u64,
+    /// Outcomes that the business system publishes when the owner tells them to us.
+    pub echoes: u64,
 }
 
 const KINDS: [(u64, Fault); 13] = [
@@ -112,6 +114,7 @@ impl Storm {
             floors: rate(500),
             fickle: rate(500),
             strays: rate(300),
+            echoes: rate(600),
         }
     }
 
@@ -136,6 +139,7 @@ impl Storm {
             floors: 0,
             fickle: 0,
             strays: 0,
+            echoes: 0,
         }
     }
 }

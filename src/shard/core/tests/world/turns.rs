@@ -78,6 +78,12 @@ impl World {
             self.note(|| format!("worker {worker} g{generation} <- {input:?}"));
         }
         let own = &mut self.workers[worker];
+        if let Input::Results(records, _) = &input {
+            let reader = (worker, own.life, generation);
+            for result in records.iter().filter_map(|record| record.result.as_ref()) {
+                self.watch.questions.void(reader, &result.key);
+            }
+        }
         let mut out = Output::default();
         own.core.step(own.mono(now), generation, input, &mut out);
         self.listen(worker, out);

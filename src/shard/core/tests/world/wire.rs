@@ -262,6 +262,9 @@ impl World {
             let terminal = matches!(answer, Answer::Terminal { .. });
             self.watch.questions.heard(question, &ask.key, terminal);
         }
+        if let Answer::Terminal { status, .. } = &answer {
+            self.echo(&ask.key, *status);
+        }
         if self.fails(self.storm.slow) {
             self.saw("answer after its lease");
             return (answer, latency + self.dice.between(5_000, 25_000));
