@@ -7,7 +7,7 @@ mod order_type;
 mod shard;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
@@ -27,13 +27,16 @@ pub use shard::{InletMetrics, ShardMetrics, ShardState, TypeGauges, ViewGauges};
 /// The label of every order type that is not configured.
 const OTHER: &str = "other";
 
+/// The order types that have been configured in this process.
+type Types = BTreeMap<TypeName, Arc<TypeMetrics>>;
+
 /// All metrics of one process, with a registry of its own.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     clock: Clock,
     families: Families,
-    types: BTreeMap<TypeName, Arc<TypeMetrics>>,
+    types: RwLock<Types>,
     other: Arc<TypeMetrics>,
     events: Series<EventOutcome, IntCounter>,
     results: Series<ResultKind, IntCounter>,
@@ -63,14 +66,8 @@ impl Metrics {
             .build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        Ok(Arc::new(Self {
-            types: types
-                .into_iter()
-                .map(|name| {
-                    let metrics = TypeMetrics::new(&families, name.as_str());
-                    (name.clone(), Arc::new(metrics))
-                })
-                .collect(),
+        let metrics = Self {
+            types: RwLock::default(),
             other: Arc::new(TypeMetrics::new(&families, OTHER)),
             events: counters(&families.events),
             results: Series::new(|kind: ResultKind| {
@@ -89,13 +86,30 @@ impl Metrics {
             registry,
             clock,
             families,
-        }))
+        };
+        metrics.configure(types);
+        Ok(Arc::new(metrics))
+    }
+
+    /// Gives these order types a label of their own. One that is configured no longer keeps its own:
+    /// its counters go on, and its orders are still there.
+    pub fn configure<'a>(&self, types: impl IntoIterator<Item = &'a TypeName>) {
+        let mut known = self.types.write().unwrap_or_else(PoisonError::into_inner);
+        for name in types {
+            known
+                .entry(name.clone())
+                .or_insert_with(|| Arc::new(TypeMetrics::new(&self.families, name.as_str())));
+        }
+    }
+
+    fn types(&self) -> RwLockReadGuard<'_, Types> {
+        self.types.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The metrics of one order type, to be kept by who observes often; a type that is not configured
     /// shares the label `other`.
-    pub fn order_type(&self, name: &TypeName) -> &Arc<TypeMetrics> {
-        self.types.get(name).unwrap_or(&self.other)
+    pub fn order_type(&self, name: &TypeName) -> Arc<TypeMetrics> {
+        Arc::clone(self.types().get(name).unwrap_or(&self.other))
     }
 
     /// A record of `order-events` had its effect.
@@ -217,9 +231,10 @@ impl Metrics {
     }
 
     fn gather_types(&self, states: &[(u16, ShardState)], wall: Millis) {
+        let types = self.types();
         let mut sums: BTreeMap<&str, TypeGauges> = BTreeMap::new();
         for (name, gauges) in states.iter().flat_map(|(_, state)| &state.view.types) {
-            let label = match self.types.get_key_value(name) {
+            let label = match types.get_key_value(name) {
                 Some((name, _)) => name.as_str(),
                 None => OTHER,
             };
@@ -229,7 +244,7 @@ impl Metrics {
             sum.oldest_first_seen = earlier(sum.oldest_first_seen, gauges.oldest_first_seen);
             sum.overdue_since = earlier(sum.overdue_since, gauges.overdue_since);
         }
-        let configured = self.types.iter().map(|(name, m)| (name.as_str(), m));
+        let configured = types.iter().map(|(name, m)| (name.as_str(), m));
         for (label, metrics) in configured.chain([(OTHER, &self.other)]) {
             let sum = sums.get(label).copied().unwrap_or_default();
             let age = |since: Option<Millis>| seconds(since.map_or(0, |t| wall.saturating_sub(t)));

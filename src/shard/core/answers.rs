@@ -17,6 +17,9 @@ use crate::store::script::Claimed;
 /// An exhausted order whose type lost its `then` is still in a bucket: once a day keeps it visible.
 const WITHOUT_THEN: Millis = 24 * 3_600_000;
 
+/// When an order is due whose type is not configured any more: it is claimed when that is back.
+const UNPLANNED: Millis = 1_000;
+
 /// The back-off of an owner that can't be asked: 1, 2, 4 .. 64 s.
 const BACK_OFF_MAX_DOUBLINGS: u8 = 6;
 
@@ -88,27 +91,29 @@ impl Core {
     /// An attempt without a terminal answer: the next place on the ladder, or exhaustion.
     fn still_open(&mut self, claimed: &Claimed, said: Open) {
         let now = self.now();
-        let default = Schedule::default();
-        let schedule = self.schedule_of(claimed).unwrap_or(&default);
         let mut record = claimed.record;
         record.last = said;
         record.asked = record.asked.saturating_add(1);
         record.streak = 0;
         record.leased = false;
-        let delay = if record.exhausted {
-            Some(schedule.then.unwrap_or(WITHOUT_THEN))
-        } else {
-            let age = now.saturating_sub(record.first_seen);
-            let position = *drawn(&mut record);
-            schedule.ladder(said).draw(position, age).map(|draw| {
-                *drawn(&mut record) = draw.position;
-                draw.delay
-                    + Schedule::jitter(
-                        draw.delay,
-                        u32::from(claimed.id.record_hash()),
-                        record.asked,
-                    )
-            })
+        let delay = match self.schedule_of(claimed) {
+            // Its type was taken out of the configuration meanwhile: nobody says that its schedule is
+            // over, and its bucket waits.
+            None => Some(UNPLANNED),
+            Some(schedule) if record.exhausted => Some(schedule.then.unwrap_or(WITHOUT_THEN)),
+            Some(schedule) => {
+                let age = now.saturating_sub(record.first_seen);
+                let position = *drawn(&mut record);
+                schedule.ladder(said).draw(position, age).map(|draw| {
+                    *drawn(&mut record) = draw.position;
+                    draw.delay
+                        + Schedule::jitter(
+                            draw.delay,
+                            u32::from(claimed.id.record_hash()),
+                            record.asked,
+                        )
+                })
+            }
         };
         let rests = || plant::is(Plant::ExhaustedOutsideLog).then_some(WITHOUT_THEN);
         if let Some(delay) = delay.or_else(rests) {

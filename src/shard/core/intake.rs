@@ -114,6 +114,10 @@ impl Core {
             return own.forward(record, shard, out);
         }
         let Some(type_id) = own.types.admit(&event.key.order_type, &self.plan, cursor) else {
+            if record.original.is_none() {
+                // It was read when its type was configured still. Read anew, it can be kept whole.
+                return self.recover(Cause::Delivery, out);
+            }
             let limit = self.plan.unknown_types;
             let detail = format!("type: more than {limit} types that are not configured");
             return own.dead_letter(record, Refusal::new(Reason::TypeLimit, detail), out);

@@ -31,7 +31,7 @@ use crate::store::script::{Floor, Token};
 use gate::Gate;
 use input::{Command, Input, Note, Output};
 use intake::Intake;
-use plan::Plan;
+use plan::{Plan, TypePlan};
 use results::Results;
 use scripts::Outbox;
 use types::TypeTable;
@@ -143,6 +143,16 @@ impl Core {
             told: 0,
             #[cfg(test)]
             kept: Wheel::default(),
+        }
+    }
+
+    /// Takes other order types, from now on. An order that waits keeps its due time and follows the new
+    /// schedule from its next step; those of a type that is gone are kept and not asked about.
+    pub fn replan(&mut self, types: Vec<TypePlan>) {
+        self.permits = vec![0; types.len()];
+        self.plan.types = types;
+        if let Some(own) = &mut self.own {
+            own.types.replan(&self.plan);
         }
     }
 

@@ -41,6 +41,13 @@ impl TypeTable {
         Self { by_id }
     }
 
+    /// Finds each type's place in a plan that has changed.
+    pub fn replan(&mut self, plan: &Plan) {
+        for known in &mut self.by_id {
+            known.plan = index(plan, &known.name);
+        }
+    }
+
     pub fn find(&self, name: &TypeName) -> Option<TypeId> {
         self.by_id
             .iter()

@@ -7,6 +7,7 @@ mod order_types;
 mod plants;
 mod rebuild_rules;
 mod recovery_rules;
+mod replan_rules;
 mod script_rules;
 mod search;
 mod world;
