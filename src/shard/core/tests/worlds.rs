@@ -15,7 +15,7 @@ pub fn told(seed: u64, world: &mut World) -> Result<Tale, String> {
 const SEEDS: u64 = 2_000;
 
 /// What so many worlds must have met, or they have lost their teeth.
-const TEETH: [&str; 16] = [
+const TEETH: [&str; 17] = [
     "DeadLetter(Conflict)",
     "Event(Requeued)",
     "answer after its lease",
@@ -29,6 +29,7 @@ const TEETH: [&str; 16] = [
     "strike BankAway",
     "strike ClockStep",
     "strike LongNight",
+    "strike Reload",
     "strike Split",
     "unknown commit landed late",
     "zombie fenced",

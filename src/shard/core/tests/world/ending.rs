@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::order_types::types;
 use super::clocks::STRAYED_MAX;
 use super::said::SHARD;
 use super::storm::Storm;
@@ -120,6 +121,7 @@ impl World {
             self.workers[worker].paused_until = 0;
             let life = self.workers[worker].life;
             self.workers[worker].alive = true;
+            self.replan(worker, types());
             self.at(10, Happening::Notice(worker, life));
         }
         self.at(0, Happening::Group);

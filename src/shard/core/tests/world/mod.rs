@@ -60,6 +60,8 @@ pub enum Happening {
     Heal,
     Interrupt(usize),
     Restart(usize),
+    /// A worker's configuration is whole again.
+    Reload(usize),
     Group,
     Notice(usize, u32),
     Mark(Txn),
@@ -276,6 +278,7 @@ impl World {
                 let delay = self.dice.between(0, 3_000);
                 self.at(delay, Happening::Group);
             }
+            Happening::Reload(worker) => self.replan(worker, types()),
             Happening::Group => self.group(),
             Happening::Notice(worker, life) => {
                 if self.workers[worker].life == life

@@ -53,9 +53,10 @@ impl World {
         let (input, again, position) = match which {
             Which::Events => {
                 let (records, position) = self.events.read(reader.offset, max, to_end);
+                let types = &self.workers[worker].core.plan.types;
                 let records: Vec<_> = records
                     .iter()
-                    .map(|(offset, at, said)| said.record(*offset, *at))
+                    .map(|(offset, at, said)| said.record_for(types, *offset, *at))
                     .collect();
                 (
                     Input::Events(records.clone(), position),

@@ -4,6 +4,8 @@ use crate::domain::event::{Body, Event, Reason, Refusal, TerminalEvent};
 use crate::domain::order::{Millis, OrderKey, ReqNo, TypeName};
 use crate::domain::status::{Open, Terminal};
 use crate::kafka::{EventRecord, Original};
+use crate::shard::core::plan::TypePlan;
+use crate::shard::core::tests::order_types::types;
 
 /// The shard that the tests watch.
 pub const SHARD: u16 = 0;
@@ -126,14 +128,16 @@ impl Said {
             .is_ok_and(|event| event.key.shard(SHARDS) != SHARD)
     }
 
-    /// As the reader hands it over.
-    pub fn record(&self, offset: u64, appended: Millis) -> EventRecord {
+    /// As the reader hands it over that knows these order types.
+    pub fn record_for(&self, types: &[TypePlan], offset: u64, appended: Millis) -> EventRecord {
+        let known = |key: &OrderKey| types.iter().any(|known| known.name == key.order_type);
         let ordinary = matches!(
             &self.event,
             Ok(Event {
                 body: Body::Pending { .. },
+                key,
                 ..
-            })
+            }) if known(key)
         ) && !self.misplaced();
         EventRecord {
             offset,
@@ -143,6 +147,11 @@ impl Said {
             event: self.event.clone(),
             original: (!ordinary).then(|| Box::new(Original::default())),
         }
+    }
+
+    /// The same, where all types are configured.
+    pub fn record(&self, offset: u64, appended: Millis) -> EventRecord {
+        self.record_for(&types(), offset, appended)
     }
 }
 

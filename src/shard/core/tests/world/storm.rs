@@ -31,6 +31,8 @@ pub enum Fault {
     ClockStep,
     /// The owner of the orders refuses, or hangs, for a while.
     BankAway,
+    /// A worker's configuration lacks an order type for a while.
+    Reload,
 }
 
 /// Kinds of faults and their weights; the rest in thousandths of what could fail.
@@ -67,7 +69,7 @@ pub struct Storm {
     pub echoes: u64,
 }
 
-const KINDS: [(u64, Fault); 13] = [
+const KINDS: [(u64, Fault); 14] = [
     (6, Fault::Crash),
     (6, Fault::Pause),
     (6, Fault::Move),
@@ -81,6 +83,7 @@ const KINDS: [(u64, Fault); 13] = [
     (4, Fault::Split),
     (3, Fault::ClockStep),
     (3, Fault::BankAway),
+    (3, Fault::Reload),
 ];
 
 impl Storm {

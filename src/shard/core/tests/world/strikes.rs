@@ -7,6 +7,8 @@ use super::{Happening, World};
 use crate::domain::order::Millis;
 use crate::domain::status::Open;
 use crate::shard::core::Phase;
+use crate::shard::core::plan::TypePlan;
+use crate::shard::core::tests::order_types::types;
 
 /// Longer than the shorter window.
 pub const NIGHT: Millis = 7_200_000;
@@ -56,7 +58,25 @@ impl World {
                 self.bank.away_until = self.now + self.dice.between(500, 20_000);
                 self.bank.hangs = self.dice.in_thousand(500);
             }
+            Fault::Reload => {
+                let victim = self.owner.unwrap_or(0);
+                let mut types = types();
+                let out = self.dice.below(types.len() as u64) as usize;
+                // Where no more unknown types are taken, its events become dead letters.
+                if self.plan.unknown_types >= types.len() {
+                    types.remove(out);
+                }
+                self.replan(victim, types);
+                let back = self.dice.between(500, 15_000);
+                self.at(back, Happening::Reload(victim));
+            }
         }
+    }
+
+    /// A worker reads its configuration again.
+    pub(super) fn replan(&mut self, worker: usize, types: Vec<TypePlan>) {
+        self.workers[worker].core.replan(types);
+        self.wake_in(worker, 0);
     }
 
     /// The shard moves; the old owner knows, or notices later.
