@@ -10,6 +10,22 @@ pub(super) fn time(ms: Millis) -> String {
     duration::show(Duration::from_millis(ms))
 }
 
+/// As [`time`], rounded up to what people tell apart: tenths of a second, seconds from a minute on,
+/// minutes from an hour on.
+pub(super) fn time_rounded_up(ms: Millis) -> String {
+    match ms {
+        0..60_000 => {
+            let tenths = ms.div_ceil(100);
+            match tenths % 10 {
+                0 => format!("{}s", tenths / 10),
+                tenth => format!("{}.{tenth}s", tenths / 10),
+            }
+        }
+        60_000..3_600_000 => time(ms.div_ceil(1_000) * 1_000),
+        _ => time(ms.div_ceil(60_000) * 60_000),
+    }
+}
+
 /// `1,234,567`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -21,6 +37,22 @@ pub(super) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `999,999`, then `1.5 M`: seven characters at most below 1,000 T.
+pub(super) fn short(number: u64) -> String {
+    let units = [
+        (1_000_000_000_000, "T"),
+        (1_000_000_000, "G"),
+        (1_000_000, "M"),
+    ];
+    match units.iter().find(|(size, _)| number >= *size) {
+        None => count(number),
+        Some((size, unit)) => {
+            let tenths = number / (size / 10);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+    }
 }
 
 /// `1.5 GB`, in powers of 1000, one digit after the point.
@@ -53,5 +85,13 @@ mod tests {
             ["999 B", "1.0 kB", "2.0 kB", "2.6 MB", "18446.7 PB"]
         );
         assert_eq!(time(5_400_000), "1h30m");
+        assert_eq!(
+            [1, 4_250, 59_901, 60_001, 3_600_001].map(time_rounded_up),
+            ["0.1s", "4.3s", "60s", "1m1s", "1h1m"]
+        );
+        assert_eq!(
+            [0, 999_999, 1_000_000, 12_345_678_901, 1_550_000_000_000].map(short),
+            ["0", "999,999", "1.0 M", "12.3 G", "1.5 T"]
+        );
     }
 }

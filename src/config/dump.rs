@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use super::{Config, OrderTypeConfig, QueryConfig, Secret, duration, query};
-use crate::domain::order::TypeName;
+use crate::domain::order::{Millis, TypeName};
 
 impl Config {
     /// A file that loads to this configuration once its secrets are put back; until then `(secret)`
@@ -62,15 +63,24 @@ fn write_type(out: &mut String, name: &TypeName, order_type: &OrderTypeConfig) -
 
     writeln!(out, "\n[order_types.{name}.schedule]")?;
     let schedule = &order_type.schedule;
+    let bounds = schedule.bounds;
+    if let Some(delay) = bounds.first_delay {
+        writeln!(out, "first_delay = {}", millis(delay))?;
+    }
     writeln!(
         out,
         "in_progress = {}",
         list(schedule.in_progress.to_stages())
     )?;
     writeln!(out, "unknown = {}", list(schedule.unknown.to_stages()))?;
+    if let Some(limit) = bounds.attempt_limit {
+        writeln!(out, "attempt_limit = {limit}")?;
+    }
+    if let Some(age) = bounds.total_age {
+        writeln!(out, "total_age = {}", millis(age))?;
+    }
     if let Some(then) = schedule.then {
-        let then = duration::show(std::time::Duration::from_millis(then));
-        writeln!(out, "then = {}", text(&then))?;
+        writeln!(out, "then = {}", millis(then))?;
     }
 
     writeln!(out, "\n[order_types.{name}.ceiling]")?;
@@ -93,6 +103,10 @@ fn write_query(out: &mut String, query: &QueryConfig) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn millis(ms: Millis) -> String {
+    text(&duration::show(Duration::from_millis(ms)))
 }
 
 fn text(text: &str) -> String {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::domain::order::{Millis, TypeName};
-use crate::domain::schedule::{Ladder, Schedule};
+use crate::domain::schedule::{ATTEMPTS_MAX, Bounds, Ladder, SCHEDULE_MAX, Schedule, StageError};
 
-use super::fields::{Field, Fields};
+use super::fields::{Broken, Field, Fields};
 use super::query::QueryConfig;
 
 /// `[order_types.<name>]`.
@@ -95,35 +95,63 @@ impl Ceiling {
 
 /// A ladder that was left out is the default one, also when the other one was written.
 fn schedule(mut fields: Fields<'_>) -> Schedule {
-    let mut schedule = Schedule::default();
-    if let Some(ladder) = fields.field("in_progress").and_then(ladder) {
-        schedule.in_progress = ladder;
+    let age = |field: Option<Field<'_>>| {
+        let age = field?.duration(1..=SCHEDULE_MAX)?;
+        Some(age.as_millis() as Millis)
+    };
+    let mut bounds = Bounds {
+        first_delay: age(fields.field("first_delay")),
+        attempt_limit: fields
+            .field("attempt_limit")
+            .and_then(|field| field.whole(1..=u32::from(ATTEMPTS_MAX)))
+            .map(|limit| limit as u16),
+        total_age: age(fields.field("total_age")),
+    };
+    let contradiction = bounds.check().err();
+    if contradiction.is_some() {
+        // One line about it is enough: no stage is to blame.
+        bounds.total_age = None;
     }
-    if let Some(ladder) = fields.field("unknown").and_then(ladder) {
-        schedule.unknown = ladder;
-    }
-    // A second keeps an exhausted order from being asked as fast as the ceiling allows; a year is
-    // far beyond any retention.
-    schedule.then = fields
-        .field("then")
-        .and_then(|field| field.duration(1000..=365 * 86_400_000))
-        .map(|then| then.as_millis() as Millis);
-    fields.end(Vec::new());
+    let mut broken: Vec<Broken> = contradiction
+        .map(|what| Broken::new("first_delay", what))
+        .into_iter()
+        .collect();
+    let mut read = |name| match ladder(fields.field(name)?, &bounds) {
+        Ok(ladder) => ladder,
+        Err(error) => {
+            broken.push(Broken::new(name, error.to_string()));
+            None
+        }
+    };
+    let schedule = Schedule {
+        in_progress: read("in_progress").unwrap_or_default(),
+        unknown: read("unknown").unwrap_or_default(),
+        bounds,
+        // A second keeps an exhausted order from being asked as fast as the ceiling allows; a year is
+        // far beyond any retention.
+        then: fields
+            .field("then")
+            .and_then(|field| field.duration(1000..=365 * 86_400_000))
+            .map(|then| then.as_millis() as Millis),
+    };
+    fields.end(broken);
     schedule
 }
 
-fn ladder(field: Field<'_>) -> Option<Ladder> {
-    let items = field.items(r#"a list of stages like ["20s", "3s x 10"]"#)?;
-    let texts: Vec<String> = items.iter().map(Field::text).collect::<Option<_>>()?;
-    match Ladder::parse(&texts) {
-        Ok(ladder) => Some(ladder),
-        Err(error) => {
-            // The stage that breaks it tells the line: the first with which the list is no ladder.
-            let stage = (1..=texts.len()).find(|n| Ladder::parse(&texts[..*n]).is_err());
-            if let Some(item) = stage.and_then(|n| items.get(n - 1)) {
-                item.refuse(error);
-            }
-            None
+/// The error of a list that has no stage to tell it at; others are told where their stage stands.
+fn ladder(field: Field<'_>, bounds: &Bounds) -> Result<Option<Ladder>, StageError> {
+    let Some(items) = field.items(r#"a list of stages like ["20s", "3s x 10"]"#) else {
+        return Ok(None);
+    };
+    let Some(texts) = items.iter().map(Field::text).collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
+    match (Ladder::parse_within(&texts, bounds), items.as_slice()) {
+        (Ok(ladder), _) => Ok(Some(ladder)),
+        (Err(error), []) => Err(error),
+        (Err(error), [first, ..]) => {
+            items.get(error.index()).unwrap_or(first).refuse(error);
+            Ok(None)
         }
     }
 }

@@ -168,14 +168,18 @@ pub struct OrderId {
 }
 
 impl OrderId {
-    /// Which of the shard's record hashes holds this order. FNV-1a: cheap, stable and good enough
-    /// for numbers that people count up.
-    pub fn record_hash(&self) -> u16 {
+    /// FNV-1a: cheap, stable and good enough for numbers that people count up.
+    pub fn hash32(&self) -> u32 {
         let mut hash: u32 = 0x811c_9dc5 ^ u32::from(self.type_id.0);
         for byte in self.req_no.as_bytes() {
             hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         }
-        ((hash ^ (hash >> 15)) % u32::from(RECORD_HASHES)) as u16
+        hash ^ (hash >> 15)
+    }
+
+    /// Which of the shard's record hashes holds this order.
+    pub fn record_hash(&self) -> u16 {
+        (self.hash32() % u32::from(RECORD_HASHES)) as u16
     }
 }
 

@@ -61,6 +61,9 @@ pub const EVERY_FIELD: &[(&str, &str)] = &[
         r#"["2s x 3", "1m"]"#,
     ),
     ("order_types.NAME.schedule.unknown", r#"["5m"]"#),
+    ("order_types.NAME.schedule.first_delay", r#""20s""#),
+    ("order_types.NAME.schedule.attempt_limit", "7"),
+    ("order_types.NAME.schedule.total_age", r#""90m""#),
     ("order_types.NAME.schedule.then", r#""1h""#),
     ("order_types.NAME.ceiling.questions_per_second", "0.5"),
     ("order_types.NAME.ceiling.in_flight", "1"),
@@ -80,13 +83,14 @@ const SECTIONS: &[&str] = &[
 
 #[test]
 fn every_field_changes_something_from_the_file_and_from_the_environment() {
-    let default = load(MINIMAL).unwrap();
     for (field, value) in EVERY_FIELD {
         let path = field.replace("NAME", "pay");
-        let text = match *field {
-            "order_types.NAME.query.url" => format!("{path} = {value}"),
-            _ => format!("{path} = {value}\norder_types.pay.query.url = \"http://bank/q\""),
-        };
+        // What the field cannot do without; the field itself in the place of its line there.
+        let mut base = vec!["order_types.pay.query.url = \"http://bank/q\""];
+        let without = base.join("\n");
+        let default = load(&without).unwrap();
+        base.retain(|line| !line.starts_with(&format!("{path} = ")));
+        let text = format!("{path} = {value}\n{}", base.join("\n"));
         let from_file = load(&text).unwrap();
         assert_ne!(from_file, default, "{field}");
         assert_ne!(from_file.to_toml(), default.to_toml(), "{field}");
@@ -96,7 +100,7 @@ fn every_field_changes_something_from_the_file_and_from_the_environment() {
             [b'"' | b'\'', inner @ .., _] => std::str::from_utf8(inner).unwrap(),
             _ => value,
         };
-        let from_variable = load_with(MINIMAL, &[(&variable, plain)]).unwrap();
+        let from_variable = load_with(&without, &[(&variable, plain)]).unwrap();
         assert_eq!(from_variable, from_file, "{variable}");
     }
     let covered: BTreeSet<String> = EVERY_FIELD
@@ -106,6 +110,25 @@ fn every_field_changes_something_from_the_file_and_from_the_environment() {
         .map(str::to_owned)
         .collect();
     assert_eq!(covered, Config::fields());
+}
+
+#[test]
+fn events_are_kept_for_as_long_as_the_bounds_let_an_order_be_asked() {
+    let days = |bounds: &str| {
+        let schedule =
+            format!("{{ in_progress = [\"1d x 32\"], unknown = [\"1d x 32\"] {bounds} }}");
+        let config = load(&format!(
+            "{MINIMAL}[order_types.pay]\nschedule = {schedule}\n"
+        ));
+        let needs = settled::app::check::needs(&config.unwrap());
+        needs.events_retention().as_secs() / 86_400
+    };
+    // Both ladders and 3/32, the dedupe window and a day.
+    assert_eq!(days(""), 70 + 2);
+    assert_eq!(days(", first_delay = \"32d\""), 105 + 2);
+    assert_eq!(days(", total_age = \"32d\""), 35 + 2);
+    // A rebuilt view counts attempts anew.
+    assert_eq!(days(", attempt_limit = 3"), 70 + 2);
 }
 
 #[test]

@@ -132,6 +132,34 @@ const FILES: &[(&str, &str)] = &[
         "settled.toml:2: order_types.a.schedule.then: \"10ms\": expected a duration from 1s to 365d",
     ),
     (
+        "[order_types.a.schedule]\nunknown = []",
+        "settled.toml:2: order_types.a.schedule.unknown: []: expected at least one stage, like \"double 1s x 8\"",
+    ),
+    (
+        "[order_types.a.schedule]\nattempt_limit = 0",
+        "settled.toml:2: order_types.a.schedule.attempt_limit: 0: expected a whole number from 1 to 65000",
+    ),
+    (
+        "[order_types.a.schedule]\nfirst_delay = \"0s\"",
+        "settled.toml:2: order_types.a.schedule.first_delay: \"0s\": expected a duration from 1ms to 3650d",
+    ),
+    (
+        "[order_types.a.schedule]\ntotal_age = \"20years\"",
+        "settled.toml:2: order_types.a.schedule.total_age: \"20years\": expected a duration from 1ms to 3650d",
+    ),
+    (
+        "[order_types.a.schedule]\nfirst_delay = \"5m\"\ntotal_age = \"2m\"\nin_progress = [\"1m\", \"2m\"]",
+        "settled.toml:2: order_types.a.schedule.first_delay: 5m: expected less than total_age, which is 2m",
+    ),
+    (
+        "[order_types.a.schedule]\ntotal_age = \"2m\"\nin_progress = [\n\"1m x 2\",\n\"2m\",\n\"3m\"]",
+        "settled.toml:5: order_types.a.schedule.in_progress: \"2m\": never begins: total_age ends the schedule at 2m, this stage starts at 2m",
+    ),
+    (
+        "[order_types.a.schedule]\nattempt_limit = 2\nunknown = [\"1m x 2\", \"2m\"]",
+        "settled.toml:3: order_types.a.schedule.unknown: \"2m\": never begins: attempt_limit ends the schedule after 2 questions, 2 go before this stage",
+    ),
+    (
         "[order_types.a.ceiling]\nquestions_per_second = 0",
         "settled.toml:2: order_types.a.ceiling.questions_per_second: 0: expected a number above 0, at most 100000",
     ),

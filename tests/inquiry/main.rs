@@ -52,7 +52,7 @@ fn order_type(url: impl Into<String>) -> OrderTypeConfig {
         schedule: Schedule {
             in_progress: ladder(),
             unknown: ladder(),
-            then: None,
+            ..Schedule::default()
         },
         ceiling: Ceiling {
             questions_per_second: 10_000.0,

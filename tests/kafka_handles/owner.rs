@@ -164,7 +164,7 @@ fn order_types(terms: &Terms) -> BTreeMap<TypeName, OrderTypeConfig> {
             schedule: Schedule {
                 in_progress: ladder.clone(),
                 unknown: ladder,
-                then: None,
+                ..Schedule::default()
             },
             ..OrderTypeConfig::new(terms.query_url.clone())
         };

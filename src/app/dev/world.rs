@@ -14,6 +14,7 @@ use crate::dev::bank::{Bank, BankOptions};
 use crate::dev::broker::Broker;
 use crate::dev::own_events::OwnEvents;
 use crate::domain::order::{Millis, TypeName};
+use crate::domain::status::Open;
 use crate::kafka::settings::{Settings, World};
 use crate::kafka::topic_rules::Finding;
 use crate::kafka::topics::TopicAdmin;
@@ -113,7 +114,8 @@ impl Scene {
     pub fn question_ages(&self) -> Vec<Millis> {
         let order_type = self.config.order_types.values().next();
         order_type.map_or_else(Vec::new, |known| {
-            known.schedule.in_progress.times(QUESTIONS).collect()
+            let steps = known.schedule.steps(Open::InProgress);
+            steps.take(QUESTIONS).map(|step| step.age).collect()
         })
     }
 }

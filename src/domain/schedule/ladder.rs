@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::bounds::Bounds;
 use super::stage::{Stage, StageError};
 use crate::domain::order::Millis;
 
@@ -14,7 +15,6 @@ const POSITIONS_MAX: u16 = 65_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ladder {
     stages: Box<[Stage]>,
-    length: Millis,
 }
 
 /// A delay taken from a ladder.
@@ -42,27 +42,42 @@ impl Ladder {
     /// The first stage that has no known form, or that can never be: an age that is reached before
     /// its stage begins, more than 65,000 questions counted, more than 10 years in all.
     pub fn parse(stages: &[String]) -> Result<Self, StageError> {
+        Self::parse_within(stages, &Bounds::default())
+    }
+
+    /// As [`Ladder::parse`], of a schedule with these bounds.
+    ///
+    /// # Errors
+    /// Also the first stage that the bounds keep from ever being asked.
+    pub fn parse_within(stages: &[String], bounds: &Bounds) -> Result<Self, StageError> {
         if stages.is_empty() {
             let why = "expected at least one stage, like \"double 1s x 8\"";
             return Err(StageError::of_none(why));
         }
-        let (mut positions, mut length) = (0_u16, 0);
+        let (mut positions, mut age) = (0_u16, bounds.begin());
+        let mut questions = u32::from(bounds.first_delay.is_some());
         let mut read = Vec::with_capacity(stages.len());
         for text in stages {
-            let stage = Stage::parse(text)?;
-            length = stage.ends_at(length)?;
+            let refuse = |why: String| StageError::new(text, why).at(read.len());
+            let stage = Stage::parse(text).map_err(|error| error.at(read.len()))?;
+            if let Some(why) = bounds.end_before(age, questions) {
+                return Err(refuse(why));
+            }
+            age = stage.ends_at(age).map_err(|error| error.at(read.len()))?;
+            // An order that comes late skips stages that end at an age: only counts must go before.
+            questions += u32::from(stage.counted());
             positions = positions
                 .checked_add(stage.positions())
                 .filter(|positions| *positions <= POSITIONS_MAX)
                 .ok_or_else(|| {
-                    let why = format!("more than {POSITIONS_MAX} questions are counted up to here");
-                    StageError::new(text, why)
+                    refuse(format!(
+                        "more than {POSITIONS_MAX} questions are counted up to here"
+                    ))
                 })?;
             read.push(stage);
         }
         Ok(Self {
             stages: read.into(),
-            length,
         })
     }
 
@@ -85,10 +100,10 @@ impl Ladder {
         None
     }
 
-    /// Where an order of this age stands when nothing but its age is known (a rebuilt view): at its
-    /// next question; beyond the end at one last question, due now.
-    pub fn place(&self, age: Millis) -> Place {
-        let (mut start, mut elapsed) = (0, 0);
+    /// Where an order of this age stands on a ladder that begins at the age `begin`, when nothing but
+    /// its age is known: at its next question; beyond the end at one last question, due now.
+    pub fn place(&self, begin: Millis, age: Millis) -> Place {
+        let (mut start, mut elapsed) = (0, begin);
         for stage in &self.stages {
             match stage.place(elapsed, age) {
                 Ok((k, due_age)) => {
@@ -105,22 +120,10 @@ impl Ladder {
         }
     }
 
-    /// The ideal ages of the questions, at most `limit` of them: each asked when due and answered at
-    /// once.
-    pub fn times(&self, limit: usize) -> impl Iterator<Item = Millis> {
-        let (mut position, mut age) = (0, 0);
-        std::iter::from_fn(move || {
-            let draw = self.draw(position, age)?;
-            position = draw.position;
-            age += draw.delay;
-            Some(age)
-        })
-        .take(limit)
-    }
-
-    /// The ideal age of the last question.
-    pub fn length(&self) -> Millis {
-        self.length
+    /// The ideal age of the last question of a ladder that begins at the age `begin`.
+    pub fn length(&self, begin: Millis) -> Millis {
+        let end = |age, stage: &Stage| stage.end(age);
+        self.stages.iter().fold(begin, end)
     }
 
     /// The stages as they are written in the configuration; [`Ladder::parse`] reads them back.
@@ -134,7 +137,6 @@ impl Default for Ladder {
     fn default() -> Self {
         Self {
             stages: Box::new([Stage::DEFAULT]),
-            length: 255_000,
         }
     }
 }

@@ -18,6 +18,7 @@ const DAY: Millis = 24 * HOUR;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{stage}: {why}")]
 pub struct StageError {
+    index: usize,
     stage: String,
     why: String,
 }
@@ -25,14 +26,25 @@ pub struct StageError {
 impl StageError {
     pub(super) fn new(stage: &str, why: impl Into<String>) -> Self {
         Self {
+            index: 0,
             stage: echo(stage),
             why: why.into(),
         }
     }
 
+    pub(super) fn at(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
+
+    /// Which stage of the list, from 0 on.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// For a list without a stage.
     pub(super) fn of_none(why: &str) -> Self {
         Self {
+            index: 0,
             stage: "[]".to_owned(),
             why: why.to_owned(),
         }
@@ -145,6 +157,14 @@ impl Stage {
         }
     }
 
+    /// How many questions it holds for every order, however late it comes.
+    pub(super) fn counted(&self) -> u16 {
+        match self.end {
+            End::Count(count) => count,
+            End::Until(_) => 0,
+        }
+    }
+
     /// The next delay of an order of this age that stands at position `k` of this stage, and the
     /// position after it; `None` when the stage is over.
     pub(super) fn draw(&self, k: u16, age: Millis) -> Option<(Millis, u16)> {
@@ -189,19 +209,26 @@ impl Stage {
         Err(elapsed)
     }
 
-    /// The ideal age at its end when it begins at `elapsed`, or why it cannot be.
-    pub(super) fn ends_at(&self, elapsed: Millis) -> Result<Millis, StageError> {
-        let refuse = |why: String| Err(StageError::new(&self.to_string(), why));
-        let end = match self.end {
-            End::Until(until) if until <= elapsed => {
-                let begins = Duration(elapsed);
-                return refuse(format!("must end later than {begins}, when it begins"));
-            }
-            End::Until(until) => until,
+    /// The ideal age at its end when it begins at `elapsed`.
+    pub(super) fn end(&self, elapsed: Millis) -> Millis {
+        match self.end {
+            End::Until(until) => until.max(elapsed),
             End::Count(count) => (0..count).fold(elapsed, |end, k| {
                 end.saturating_add(self.delay(k)).min(SCHEDULE_MAX + 1)
             }),
-        };
+        }
+    }
+
+    /// The same, or why it cannot be.
+    pub(super) fn ends_at(&self, elapsed: Millis) -> Result<Millis, StageError> {
+        let refuse = |why: String| Err(StageError::new(&self.to_string(), why));
+        if let End::Until(until) = self.end
+            && until <= elapsed
+        {
+            let begins = Duration(elapsed);
+            return refuse(format!("must end later than {begins}, when it begins"));
+        }
+        let end = self.end(elapsed);
         if end > SCHEDULE_MAX {
             return refuse("ends later than 10 years after the event".to_owned());
         }
@@ -228,7 +255,7 @@ fn duration(text: &str) -> Result<Millis, String> {
 }
 
 /// As it is written in the configuration, `1h30m`.
-struct Duration(Millis);
+pub(super) struct Duration(pub(super) Millis);
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

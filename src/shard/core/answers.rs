@@ -9,7 +9,7 @@ use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::order::Millis;
 use crate::domain::record::Record;
 use crate::domain::result::{OrderResult, Outcome};
-use crate::domain::schedule::Schedule;
+use crate::domain::schedule::{Schedule, Stand};
 use crate::domain::status::Open;
 use crate::plant::{self, Plant};
 use crate::store::script::Claimed;
@@ -102,22 +102,20 @@ impl Core {
             None => Some(UNPLANNED),
             Some(schedule) if record.exhausted => Some(schedule.then.unwrap_or(WITHOUT_THEN)),
             Some(schedule) => {
-                let age = now.saturating_sub(record.first_seen);
-                let position = *drawn(&mut record);
-                schedule.ladder(said).draw(position, age).map(|draw| {
+                let stand = Stand {
+                    position: *drawn(&mut record),
+                    age: now.saturating_sub(record.first_seen),
+                    asked: record.asked,
+                };
+                schedule.next(said, stand).map(|draw| {
                     *drawn(&mut record) = draw.position;
                     draw.delay
-                        + Schedule::jitter(
-                            draw.delay,
-                            u32::from(claimed.id.record_hash()),
-                            record.asked,
-                        )
                 })
             }
         };
         let rests = || plant::is(Plant::ExhaustedOutsideLog).then_some(WITHOUT_THEN);
         if let Some(delay) = delay.or_else(rests) {
-            record.due = now + delay;
+            record.due = now + delay + Schedule::jitter(delay, claimed.id.hash32(), record.asked);
             return self.reschedule(claimed, record);
         }
         let (query, _) = kept::split(claimed.query.as_deref());

@@ -177,24 +177,21 @@ impl Core {
             .and_then(|known| self.plan.types.get(known.plan?));
         let default = Schedule::default();
         let schedule = plan.map_or(&default, |plan| &plan.schedule);
-        let ladder = schedule.ladder(last);
         let known_before = own
             .rebuild
             .as_ref()
             .is_some_and(|rebuild| unfolded.offset < rebuild.known_below);
         let (due, position) = if known_before && requeue.is_none() {
             // Its questions were asked before the wipe: it takes the place that its age gives.
-            let placed = ladder.place(self.now().saturating_sub(unfolded.appended));
+            let placed = schedule.place(last, self.now().saturating_sub(unfolded.appended));
             (
                 unfolded.appended.saturating_add(placed.due_age),
                 placed.position,
             )
         } else {
-            let first = ladder.draw(0, 0);
-            (
-                unfolded.appended + first.map_or(0, |draw| draw.delay),
-                first.map_or(0, |draw| draw.position),
-            )
+            let first = schedule.first(last);
+            let jitter = Schedule::jitter(first.delay, unfolded.id.hash32(), 0);
+            (unfolded.appended + first.delay + jitter, first.position)
         };
         // A mistaken `askAt` must not lie beyond what the view can keep: it would stop the shard.
         let due = due.max(ask_at.min(unfolded.appended.saturating_add(SCHEDULE_MAX)));

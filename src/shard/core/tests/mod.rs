@@ -8,6 +8,7 @@ mod plants;
 mod rebuild_rules;
 mod recovery_rules;
 mod replan_rules;
+mod schedule_rules;
 mod script_rules;
 mod search;
 mod world;

@@ -25,6 +25,7 @@ pub fn types() -> Vec<TypePlan> {
             in_progress: stages(in_progress),
             unknown: stages(unknown),
             then,
+            ..Schedule::default()
         },
         timeout: TIMEOUT,
     };

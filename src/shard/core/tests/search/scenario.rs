@@ -247,7 +247,7 @@ impl Scenario {
         let schedule = Schedule {
             in_progress: ladder(format!("1s x {questions}")),
             unknown: ladder(format!("1s x {questions}")),
-            then: None,
+            ..Schedule::default()
         };
         let kind = TypePlan {
             name: TypeName::new("pay").unwrap(),
