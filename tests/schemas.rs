@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use schemas::SchemaBook;
 use serde_json::{Value, json};
-use settled::domain::answer::{Answer, Reply, judge};
+use settled::domain::answer::{Answer, Contract, Reply, judge};
 use settled::domain::event::{Author, Body, Event, TerminalEvent, decode};
 use settled::domain::order::{OrderKey, ReqNo, TypeName};
 use settled::domain::result::{OrderResult, Outcome};
@@ -172,7 +172,7 @@ fn an_answer_within_the_schema_is_no_violation() {
             body: &text,
         };
         let violates = matches!(
-            judge(&reply, &asked, false),
+            judge(&reply, &asked, &Contract::default()),
             Answer::Unknown { violation: Some(_) }
         );
         let valid = book.validate("answer", &text);

@@ -6,7 +6,9 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::{Config, OrderTypeConfig, QueryConfig, Secret, duration, query};
+use crate::domain::answer::Place;
 use crate::domain::order::{Millis, TypeName};
+use crate::domain::status::Status;
 
 impl Config {
     /// A file that loads to this configuration once its secrets are put back; until then `(secret)`
@@ -60,6 +62,20 @@ impl Config {
 fn write_type(out: &mut String, name: &TypeName, order_type: &OrderTypeConfig) -> fmt::Result {
     writeln!(out, "\n[order_types.{name}.query]")?;
     write_query(out, &order_type.query)?;
+
+    if let Some(mapping) = &order_type.answer {
+        writeln!(out, "\n[order_types.{name}.answer]")?;
+        for place in Place::ALL {
+            if let Some(pointer) = mapping.pointer(place) {
+                writeln!(out, "{} = {}", place.as_str(), text(pointer))?;
+            }
+        }
+        let value = |(value, status): (&String, &Status)| {
+            format!("{} = {}", text(value), text(status.code()))
+        };
+        let values: Vec<String> = mapping.values().iter().map(value).collect();
+        writeln!(out, "values = {{ {} }}", values.join(", "))?;
+    }
 
     writeln!(out, "\n[order_types.{name}.schedule]")?;
     let schedule = &order_type.schedule;

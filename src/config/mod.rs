@@ -4,6 +4,7 @@
 //! Each section has its file: the struct, its defaults, how it is read and its `validate`.
 //! `settled.example.toml` shows every field.
 
+mod answer;
 mod dump;
 pub mod duration;
 mod embedded;

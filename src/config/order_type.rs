@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::answer::Mapping;
 use crate::domain::order::{Millis, TypeName};
 use crate::domain::schedule::{ATTEMPTS_MAX, Bounds, Ladder, SCHEDULE_MAX, Schedule, StageError};
 
+use super::answer;
 use super::fields::{Broken, Field, Fields};
 use super::query::QueryConfig;
 
@@ -13,6 +15,8 @@ use super::query::QueryConfig;
 pub struct OrderTypeConfig {
     /// How the owner is asked.
     pub query: QueryConfig,
+    /// How its answer is read; `None`: in the protocol's own form.
+    pub answer: Option<Mapping>,
     /// When.
     pub schedule: Schedule,
     /// How often at most.
@@ -42,6 +46,7 @@ impl OrderTypeConfig {
     pub fn new(url: String) -> Self {
         Self {
             query: QueryConfig::new(url),
+            answer: None,
             schedule: Schedule::default(),
             ceiling: Ceiling::default(),
         }
@@ -64,11 +69,13 @@ impl OrderTypeConfig {
 
     fn read(mut fields: Fields<'_>, name: &TypeName) -> Self {
         let query = QueryConfig::read(fields.section("query"), name);
+        let answer = answer::read(fields.section("answer"));
         let schedule = schedule(fields.section("schedule"));
         let ceiling = Ceiling::read(fields.section("ceiling"));
         fields.end(Vec::new());
         Self {
             query,
+            answer,
             schedule,
             ceiling,
         }

@@ -19,6 +19,7 @@ use super::pause::Pause;
 use super::template::Template;
 use crate::clock::Clock;
 use crate::config::{OrderTypeConfig, QueryFault};
+use crate::domain::answer::Contract;
 use crate::domain::order::{OrderKey, TypeName};
 use crate::store::Store;
 
@@ -199,7 +200,10 @@ impl Lane {
             template,
             http: Http::new(clock, in_flight, config.query.timeout)?,
             timeout: config.query.timeout,
-            not_found_is_unknown: config.query.not_found_is_unknown,
+            contract: Contract {
+                not_found_is_unknown: config.query.not_found_is_unknown,
+                mapping: config.answer.clone(),
+            },
             pause: Pause::default(),
             clock,
         });

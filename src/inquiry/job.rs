@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
@@ -87,21 +86,21 @@ impl Job {
 
     /// Hands back an answer that the owner did not give.
     pub(super) fn refuse(self, answer: Answer) {
-        self.answer(answer, &[], None, Duration::ZERO);
+        self.answer(answer, |_| None, None, Duration::ZERO);
     }
 
-    /// Hands back what came of it; `body` is where a caller's `data` is taken from.
+    /// Hands back what came of it; `data` is looked for where somebody wants it.
     pub(super) fn answer(
         self,
         answer: Answer,
-        body: &[u8],
+        data: impl FnOnce(&Answer) -> Option<Box<RawValue>>,
         started: Option<Millis>,
         took: Duration,
     ) {
         match self {
             Self::Claimed(question) => question.asker.answer(answer, started, took),
             Self::Now(question) => {
-                let data = data(&answer, body);
+                let data = data(&answer);
                 let answer = AnswerNow { answer, data, took };
                 if question.caller.send(answer).is_err() {
                     tracing::debug!("the caller did not wait for its answer");
@@ -130,20 +129,6 @@ pub(super) fn not_started() -> Answer {
     Answer::CouldNotAsk {
         why: CouldNotAsk::NotStarted,
         retry_after: None,
-    }
-}
-
-/// The `data` of an answer that kept to the contract.
-fn data(answer: &Answer, body: &[u8]) -> Option<Box<RawValue>> {
-    #[derive(Deserialize)]
-    struct Carrier {
-        data: Option<Box<RawValue>>,
-    }
-    match answer {
-        Answer::CouldNotAsk { .. } | Answer::Unknown { violation: Some(_) } => None,
-        Answer::Terminal { .. } | Answer::InProgress | Answer::Unknown { violation: None } => {
-            serde_json::from_slice::<Carrier>(body).ok()?.data
-        }
     }
 }
 

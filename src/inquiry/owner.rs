@@ -8,7 +8,7 @@ use super::job::{Job, not_started};
 use super::pause::{Noted, Pause};
 use super::template::Template;
 use crate::clock::Clock;
-use crate::domain::answer::{Answer, CouldNotAsk, judge};
+use crate::domain::answer::{Answer, Contract, CouldNotAsk, judge};
 use crate::domain::order::{ReqNo, TypeName};
 use crate::fault;
 
@@ -19,7 +19,7 @@ pub(super) struct Owner {
     pub(super) template: Template,
     pub(super) http: Http,
     pub(super) timeout: Duration,
-    pub(super) not_found_is_unknown: bool,
+    pub(super) contract: Contract,
     pub(super) pause: Pause,
     pub(super) clock: Clock,
 }
@@ -49,12 +49,13 @@ impl Owner {
         let deadline = Duration::from_millis(subject.deadline_ms);
         fault::shortly("asked");
         let outcome = self.http.send(request, deadline).await;
-        let answer = judge(&outcome.reply(), &req_no, self.not_found_is_unknown);
+        let answer = judge(&outcome.reply(), &req_no, &self.contract);
         let end_us = self.clock.monotonic_us();
         self.note(&answer, end_us / 1000);
         fault::point("answered-not-handed-on");
         let took = Duration::from_micros(end_us - start_us);
-        job.answer(answer, outcome.body(), Some(now), took);
+        let data = |answer: &Answer| self.contract.data(answer, outcome.body());
+        job.answer(answer, data, Some(now), took);
     }
 
     fn note(&self, answer: &Answer, now: u64) {

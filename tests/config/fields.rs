@@ -61,6 +61,16 @@ pub const EVERY_FIELD: &[(&str, &str)] = &[
         r#"["2s x 3", "1m"]"#,
     ),
     ("order_types.NAME.schedule.unknown", r#"["5m"]"#),
+    ("order_types.NAME.answer.status", r#""/b""#),
+    ("order_types.NAME.answer.req_no", r#""/b""#),
+    ("order_types.NAME.answer.rsp_no", r#""/b~1c/0""#),
+    ("order_types.NAME.answer.ret_cd", r#""/b""#),
+    ("order_types.NAME.answer.ret_msg", r#""/b""#),
+    ("order_types.NAME.answer.data", r#""/b""#),
+    (
+        "order_types.NAME.answer.values",
+        r#"{ "PAID OUT" = "1", OPEN = 3 }"#,
+    ),
     ("order_types.NAME.schedule.first_delay", r#""20s""#),
     ("order_types.NAME.schedule.attempt_limit", "7"),
     ("order_types.NAME.schedule.total_age", r#""90m""#),
@@ -77,6 +87,7 @@ const SECTIONS: &[&str] = &[
     "admin",
     "order_types",
     "order_types.NAME.query",
+    "order_types.NAME.answer",
     "order_types.NAME.schedule",
     "order_types.NAME.ceiling",
 ];
@@ -87,6 +98,13 @@ fn every_field_changes_something_from_the_file_and_from_the_environment() {
         let path = field.replace("NAME", "pay");
         // What the field cannot do without; the field itself in the place of its line there.
         let mut base = vec!["order_types.pay.query.url = \"http://bank/q\""];
+        if field.contains(".answer.") {
+            base.extend([
+                "order_types.pay.answer.status = \"/s\"",
+                "order_types.pay.answer.req_no = \"/n\"",
+                "order_types.pay.answer.values = { OK = \"1\" }",
+            ]);
+        }
         let without = base.join("\n");
         let default = load(&without).unwrap();
         base.retain(|line| !line.starts_with(&format!("{path} = ")));

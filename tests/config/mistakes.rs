@@ -160,6 +160,34 @@ const FILES: &[(&str, &str)] = &[
         "settled.toml:3: order_types.a.schedule.unknown: \"2m\": never begins: attempt_limit ends the schedule after 2 questions, 2 go before this stage",
     ),
     (
+        "[order_types.a.answer]\nstatus = \"trade_state\"\nreq_no = \"/n\"\nvalues = { OK = \"1\" }",
+        "settled.toml:2: order_types.a.answer.status: \"trade_state\": expected a JSON pointer like \"/trade_state\" or \"/order/state\"",
+    ),
+    (
+        "[order_types.a.answer]\nstatus = 3\nreq_no = \"/n\"\nvalues = { OK = \"1\" }",
+        "settled.toml:2: order_types.a.answer.status: 3: expected text in quotes",
+    ),
+    (
+        "[order_types.a.answer]\nstatus = \"/s\"\nvalues = { OK = \"1\" }",
+        "settled.toml:1: order_types.a.answer.req_no: expected a pointer to the order's number: no 1 or 2 counts without it",
+    ),
+    (
+        "[order_types.a.answer]\nstatus = \"/s\"\nreq_no = \"/s/n\"\nvalues = { OK = \"1\" }",
+        "settled.toml:3: order_types.a.answer.req_no: \"/s/n\": expected a place that is not inside another one of this answer",
+    ),
+    (
+        "[order_types.a.answer]\nstatus = \"/s\"\nreq_no = \"/n\"\nvalues = {}",
+        "settled.toml:4: order_types.a.answer.values: expected at least one, like { SUCCESS = \"1\" }",
+    ),
+    (
+        "[order_types.a.answer]\nstatus = \"/s\"\nreq_no = \"/n\"\n[order_types.a.answer.values]\nOK = \"1\"\nBAD = \"5\"",
+        "settled.toml:6: order_types.a.answer.values.BAD: \"5\": expected \"1\" success, \"2\" failure, \"3\" in progress or \"4\" unknown",
+    ),
+    (
+        "[order_types.a.answer]\nstatus = \"/s\"\nreq_n = \"/n\"\nreq_no = \"/n\"\nvalues = { OK = \"1\" }",
+        "settled.toml:3: order_types.a.answer.req_n: unknown field; did you mean order_types.a.answer.req_no?",
+    ),
+    (
         "[order_types.a.ceiling]\nquestions_per_second = 0",
         "settled.toml:2: order_types.a.ceiling.questions_per_second: 0: expected a number above 0, at most 100000",
     ),

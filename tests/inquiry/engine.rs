@@ -9,8 +9,9 @@ use std::time::Duration;
 use settled::clock::Clock;
 use settled::config::OrderTypeConfig;
 use settled::dev::bank::{Bank, BankOptions};
-use settled::domain::answer::{Answer, CouldNotAsk};
+use settled::domain::answer::{Answer, CouldNotAsk, Mapping, Place};
 use settled::domain::order::{OrderId, ReqNo, TypeId};
+use settled::domain::status::{Status, Terminal};
 use settled::inquiry::{Answered, Asker, Engine, Question, Standing, Ticket};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -259,6 +260,41 @@ async fn a_caller_of_the_api_gets_the_owners_data_and_no_log_does() {
     assert_eq!(now.answer, Answer::InProgress);
     assert_eq!(now.data.as_ref().unwrap().get(), r#"{"card":"4242"}"#);
     assert!(!format!("{now:?}").contains("4242"));
+}
+
+#[tokio::test]
+async fn an_answer_in_a_form_of_the_owners_own_is_read_by_its_mapping() {
+    let body = br#"[{"result":{"state":"PAID","number":"TX1","bankRef":77}},{"detail":[1,2]}]"#;
+    let owner = OwnerStub::answering("200 OK", "", body).await;
+    let pointers = [
+        (Place::Status, "/0/result/state"),
+        (Place::ReqNo, "/0/result/number"),
+        (Place::RspNo, "/0/result/bankRef"),
+        (Place::Data, "/1/detail"),
+    ]
+    .map(|(place, pointer)| (place, pointer.to_owned()));
+    let values = [("PAID".to_owned(), Status::Success)];
+    let config = OrderTypeConfig {
+        answer: Some(Mapping::new(pointers.into(), values.into()).unwrap()),
+        ..order_type(owner.url())
+    };
+    let world = World::new([("transfer", config)]);
+    let ask = |order| {
+        let wait = Duration::from_mins(1);
+        world.engine.ask_now(key(order), None, None, wait)
+    };
+    let now = ask("transfer/TX1").await;
+    let settles = Answer::Terminal {
+        status: Terminal::Success,
+        rsp_no: Some("77".to_owned()),
+        ret_cd: None,
+        ret_msg: None,
+    };
+    assert_eq!(now.answer, settles);
+    assert_eq!(now.data.unwrap().get(), "[1,2]");
+    let other = ask("transfer/TX2").await;
+    assert_eq!(other.answer.label(), "violation");
+    assert!(other.data.is_none());
 }
 
 #[tokio::test]

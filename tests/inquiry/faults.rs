@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use settled::clock::Clock;
-use settled::domain::answer::{Answer, CouldNotAsk, judge};
+use settled::domain::answer::{Answer, Contract, CouldNotAsk, judge};
 use settled::domain::order::ReqNo;
 use settled::domain::status::Terminal;
 use settled::inquiry::{BODY_MAX, Http, Outcome, Subject, Template};
@@ -33,7 +33,11 @@ async fn ask(stub: &OwnerStub) -> Outcome {
 }
 
 fn meaning(outcome: &Outcome) -> Answer {
-    judge(&outcome.reply(), &ReqNo::new("TX1").unwrap(), false)
+    judge(
+        &outcome.reply(),
+        &ReqNo::new("TX1").unwrap(),
+        &Contract::default(),
+    )
 }
 
 fn could_not_ask(outcome: &Outcome) -> Option<(CouldNotAsk, Option<u64>)> {

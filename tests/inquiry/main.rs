@@ -49,6 +49,7 @@ fn order_type(url: impl Into<String>) -> OrderTypeConfig {
     let ladder = || Ladder::parse(&["1s".to_owned()]).unwrap();
     OrderTypeConfig {
         query: query(url),
+        answer: None,
         schedule: Schedule {
             in_progress: ladder(),
             unknown: ladder(),
