@@ -85,12 +85,25 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what gauges and the floor are computed from.
     fn survey(&self, shard: u16) -> impl Future<Output = Result<Survey, StoreError>> + Send;
 
-    /// Reads what the view knows of one order, for the API; not fenced.
+    /// Reads what the view knows of orders of one shard, in their order and not at one moment, for
+    /// the API; not fenced.
+    fn find_all(
+        &self,
+        shard: u16,
+        orders: &[OrderKey],
+    ) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send;
+
+    /// As [`Store::find_all`], of one order.
     fn find(
         &self,
         shard: u16,
         order: &OrderKey,
-    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send {
+        async move {
+            let found = self.find_all(shard, std::slice::from_ref(order)).await?;
+            Ok(found.into_iter().next().unwrap_or(Found::Unknown))
+        }
+    }
 
     /// Reserves up to `count` start times of a type's ceiling, `1/per_second` apart, none more than a
     /// second ahead, on the store's own time.

@@ -360,10 +360,10 @@ impl World {
 
     /// The plain reads: survey, meta, find and the store's own dump.
     async fn look(&mut self, pair: usize, shard: u16) {
-        let order = OrderKey {
+        let orders = [(); 3].map(|()| OrderKey {
             order_type: TypeName::new(self.random.pick(&["transfer", "pay_2", "none"])).unwrap(),
             req_no: req_no(self.random.below(30)),
-        };
+        });
         let Pair { memory, redis } = &self.pairs[pair];
         let survey = (memory.survey_now(shard), redis.survey(shard).await);
         let meta = (
@@ -371,12 +371,12 @@ impl World {
             redis.meta(shard).await.map(without_time),
         );
         let found = (
-            memory.find_now(shard, &order),
-            redis.find(shard, &order).await,
+            memory.find_all(shard, &orders).await,
+            redis.find_all(shard, &orders).await,
         );
         self.same(&survey.0, &survey.1, &"survey");
         self.same(&meta.0, &meta.1, &"meta");
-        self.same(&found.0, &found.1, &order);
+        self.same(&found.0, &found.1, &orders);
     }
 
     /// The store's own dump, which is slow: it reads every key that the layout knows.

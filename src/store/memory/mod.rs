@@ -158,8 +158,9 @@ impl Store for MemoryStore {
         self.survey_now(shard)
     }
 
-    async fn find(&self, shard: u16, order: &OrderKey) -> Result<Found, StoreError> {
-        self.find_now(shard, order)
+    async fn find_all(&self, shard: u16, orders: &[OrderKey]) -> Result<Vec<Found>, StoreError> {
+        let found = orders.iter().map(|order| self.find_now(shard, order));
+        found.collect()
     }
 
     async fn reserve(

@@ -8,6 +8,7 @@ mod reply;
 mod request;
 mod source;
 
+use futures_util::future::try_join_all;
 use redis::Value;
 
 use super::key::{self, Key, LAYOUT, mark_hash};
@@ -96,6 +97,37 @@ impl RedisStore {
         key.name(&self.prefix, shard)
     }
 
+    /// What the view with this meta knows of an order; `None`: it is another one now.
+    async fn find_in(
+        &self,
+        shard: u16,
+        meta: &Meta,
+        order: &OrderKey,
+    ) -> Result<Option<Found>, StoreError> {
+        let mut types = meta.types.iter();
+        let id = types
+            .find(|(_, name, _)| *name == order.order_type)
+            .map(|(type_id, _, _)| OrderId {
+                type_id: *type_id,
+                req_no: order.req_no,
+            });
+        let mark = order.mark(&meta.mark_key);
+        let name_of = |hash| key::hash_name(hash).to_string();
+        let arguments = |command: &mut redis::Cmd| {
+            let name = id.as_ref().map(field::field).unwrap_or_default();
+            command
+                .arg(meta.mark_key.0.as_slice())
+                .arg(name_of(id.as_ref().map_or(0, OrderId::record_hash)))
+                .arg(name)
+                .arg(name_of(mark_hash(&mark)))
+                .arg(mark.0.as_slice());
+        };
+        match self.call(shard, &source::FIND, arguments).await? {
+            Value::Nil => Ok(None),
+            answer => reply::found(&reply::bytes(answer)?).map(Some),
+        }
+    }
+
     async fn call(
         &self,
         shard: u16,
@@ -150,34 +182,18 @@ impl Store for RedisStore {
         reply::survey(self.call(shard, &source::SURVEY, arguments).await?)
     }
 
-    async fn find(&self, shard: u16, order: &OrderKey) -> Result<Found, StoreError> {
-        // The mark needs the view's secret; when the view is made anew between the two calls, the
+    async fn find_all(&self, shard: u16, orders: &[OrderKey]) -> Result<Vec<Found>, StoreError> {
+        // The mark needs the view's secret; when the view is made anew between the calls, the
         // script says so and the new secret is read.
         for _ in 0..3 {
             let Some(meta) = self.meta(shard).await? else {
-                return Ok(Found::Unknown);
+                return Ok(vec![Found::Unknown; orders.len()]);
             };
-            let mut types = meta.types.iter();
-            let id = types
-                .find(|(_, name, _)| *name == order.order_type)
-                .map(|(type_id, _, _)| OrderId {
-                    type_id: *type_id,
-                    req_no: order.req_no,
-                });
-            let mark = order.mark(&meta.mark_key);
-            let name_of = |hash| key::hash_name(hash).to_string();
-            let arguments = |command: &mut redis::Cmd| {
-                let name = id.as_ref().map(field::field).unwrap_or_default();
-                command
-                    .arg(meta.mark_key.0.as_slice())
-                    .arg(name_of(id.as_ref().map_or(0, OrderId::record_hash)))
-                    .arg(name)
-                    .arg(name_of(mark_hash(&mark)))
-                    .arg(mark.0.as_slice());
-            };
-            let answer = self.call(shard, &source::FIND, arguments).await?;
-            if answer != Value::Nil {
-                return reply::found(&reply::bytes(answer)?);
+            // One script each: together they are sent, one by one they run, and none holds Redis.
+            let found = orders.iter().map(|order| self.find_in(shard, &meta, order));
+            let found = try_join_all(found).await?;
+            if let Some(found) = found.into_iter().collect() {
+                return Ok(found);
             }
         }
         Err(StoreError::Unavailable(
