@@ -1,4 +1,4 @@
-//! The body of `GET /v1/orders/{type}/{reqNO}`, as `schemas/` describes it.
+//! What is said of one order, as `schemas/` describes it.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::{Status, Terminal};
 use crate::domain::wire_time;
 
-use super::ports::Said;
+use super::question::Told;
 
 /// What is known of an order at this moment.
 #[derive(Debug, Serialize)]
@@ -65,6 +65,8 @@ enum Source {
 pub(super) enum Recorded {
     /// The answer is not terminal.
     NotTerminal,
+    /// It is on its way to the broker.
+    UnderWay,
     /// The broker has acknowledged it.
     Appended,
     /// The broker has not acknowledged it.
@@ -126,14 +128,15 @@ impl OrderAnswer {
         answer
     }
 
-    /// An order that is not settled, after its owner was asked at `at`; `record` when the view has it.
-    pub fn asked(
-        key: &OrderKey,
-        record: Option<&Record>,
-        said: &Said,
-        recorded: Recorded,
-        at: Millis,
-    ) -> Self {
+    /// An order that is not settled, as far as the view knows it; `reason`: why it is no better.
+    pub fn known(key: &OrderKey, record: Option<&Record>, reason: String, at: Millis) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::of(key, record, at)
+        }
+    }
+
+    fn of(key: &OrderKey, record: Option<&Record>, at: Millis) -> Self {
         let mut answer = Self::new(key, at);
         if let Some(record) = record {
             answer.known = true;
@@ -146,6 +149,12 @@ impl OrderAnswer {
             answer.asked = Some(record.asked);
             answer.first_seen_at = Some(wire_time::format(record.first_seen));
         }
+        answer
+    }
+
+    /// An order that is not settled, after its owner was asked; `record` when the view has it.
+    pub fn asked(key: &OrderKey, record: Option<&Record>, told: &Told) -> Self {
+        let (said, mut answer) = (&told.said, Self::of(key, record, told.at));
         if let Answer::CouldNotAsk { why, .. } = &said.answer {
             answer.reason = Some(format!("the owner could not be asked: {}", why_not(*why)));
             return answer;
@@ -164,7 +173,7 @@ impl OrderAnswer {
                 answer.rsp_no.clone_from(rsp_no);
                 answer.ret_cd.clone_from(ret_cd);
                 answer.ret_msg.clone_from(ret_msg);
-                answer.conclude(recorded);
+                answer.conclude(told.recorded);
             }
             Answer::InProgress => answer.status = Status::InProgress.code(),
             Answer::Unknown { violation } => {
@@ -182,6 +191,9 @@ impl OrderAnswer {
             Recorded::Appended => {
                 self.state = State::Settled;
                 self.is_final = true;
+            }
+            Recorded::UnderWay => {
+                self.reason = Some("the answer is being recorded; ask again".into());
             }
             Recorded::NotAcknowledged | Recorded::NotTerminal => {
                 self.reason = Some("the answer could not be recorded yet; ask again".into());

@@ -11,7 +11,8 @@ use axum::response::IntoResponse;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::orders::{APPEND_WAIT, Orders};
+use super::orders::Orders;
+use super::question::APPEND_WAIT;
 use super::refusal::Refusal;
 use crate::domain::event::{self, Event, Reason, TRACEPARENT_MAX, decode, is_stale};
 use crate::domain::order::Millis;
@@ -29,7 +30,7 @@ pub(super) async fn publish(
 ) -> Result<impl IntoResponse, Refusal> {
     let value = read(body).await?;
     let event = decode(&value)?;
-    orders.deadline(&event.key.order_type)?;
+    orders.lane(&event.key.order_type)?;
     if !matches!(event.body, event::Body::Pending { .. }) {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -82,7 +83,8 @@ fn fresh(event: &Event, now: Millis, window: Duration) -> Result<(), event::Refu
     ))
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+/// A whole body, within its bounds of size and time.
+pub(super) async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
     let read = timeout(BODY_WAIT, to_bytes(body, MAX_BODY)).await;
     let read = read.map_err(|_| {
         let message = format!("the body was not complete after {} s", BODY_WAIT.as_secs());

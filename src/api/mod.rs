@@ -4,13 +4,18 @@
 
 pub mod admin;
 mod answer;
+mod caller;
 mod events;
 mod flight;
 pub mod health;
 pub mod listener;
+mod look;
 mod orders;
 pub mod ports;
+mod query;
+mod question;
 mod refusal;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,21 +23,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::domain::order::TypeName;
-use flight::Flights;
+use crate::metrics::Metrics;
+use flight::{Flights, Limits};
+use look::Looks;
 use ports::Ports;
+pub use terms::FRESH;
 
-/// The most questions that the API has open or keeps fresh at one time; beyond it callers get 503.
-/// Far above what a type's ceiling lets start within a deadline, and about 1 MB of memory.
-pub const MAX_FLIGHTS: usize = 4096;
+/// The most questions of callers that are open for one order type, and the most of its answers that
+/// are kept; beyond it callers are told what is known. Above what a ceiling lets start within a
+/// deadline; about half a megabyte beside what the owner adds.
+pub const MAX_FLIGHTS: usize = 1024;
 
-/// An answer is said again to callers that come this much later, so that a crowd at one screen costs
-/// its owner one question. Short, because the answer should be the truth of the moment.
-pub const FRESH: Duration = Duration::from_millis(500);
+/// The most that owners' `data` in one type's kept answers may take, bytes.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most reads of the results log at one time; beyond it a settled order is told without what its
 /// result adds. A read takes some tens of milliseconds on one of four handles.
@@ -47,38 +54,50 @@ pub struct Api {
     pub shards: u16,
     /// The dedupe window: an event appended later than this after its own `at` becomes a dead letter.
     pub window: Duration,
-    /// The configured order types, and how long a caller waits for one's owner to answer.
+    /// The configured order types, and how long one question to an owner may take.
     pub deadlines: BTreeMap<TypeName, Duration>,
     /// The rest of the program.
     pub ports: Ports,
     /// Questions run here, so that a caller who leaves does not cancel one that others wait for, nor
     /// loses a terminal answer; `app` waits for it after the listener has stopped.
     pub tracker: TaskTracker,
-    /// Ends the freshness of answers, so that the tracker becomes empty at once.
-    pub stop: CancellationToken,
+    /// Callers are counted here.
+    pub metrics: Arc<Metrics>,
     /// [`MAX_FLIGHTS`] but in tests.
     pub max_flights: usize,
-    /// [`FRESH`] but in tests.
-    pub fresh: Duration,
 }
 
 impl Api {
     /// The routes of `[api]`.
     pub fn router(self) -> Router {
-        // Nobody waits at the end for a read that nobody waits for.
-        let reads = Flights::new(MAX_READS, self.fresh, TaskTracker::new(), self.stop.clone());
-        let flights = Flights::new(self.max_flights, self.fresh, self.tracker, self.stop);
+        let limits = |in_air| Limits {
+            in_air,
+            kept: MAX_FLIGHTS,
+            kept_bytes: KEPT_BYTES,
+        };
+        let lane = |(order_type, timeout): (TypeName, Duration)| {
+            let limits = limits(self.max_flights);
+            let lane = orders::Lane {
+                timeout,
+                flights: Flights::new(limits, self.clock, self.tracker.clone()),
+                metrics: self.metrics.order_type(&order_type),
+            };
+            (order_type, lane)
+        };
+        // Looks and reads have trackers of their own: at the end nobody waits for one that no caller
+        // waits for.
         let state = Arc::new(orders::Orders {
             clock: self.clock,
             shards: self.shards,
             window: self.window,
-            deadlines: self.deadlines,
+            looks: Looks::new(Arc::clone(&self.ports.find), TaskTracker::new()),
+            types: self.deadlines.into_iter().map(lane).collect(),
             ports: self.ports,
-            flights,
-            reads,
+            reads: Flights::new(limits(MAX_READS), self.clock, TaskTracker::new()),
         });
         Router::new()
             .route("/v1/orders", post(events::publish))
+            .route("/v1/orders:query", post(query::query))
             .route("/v1/orders/{type}/{reqNO}", get(orders::look))
             .fallback(refusal::no_such_path)
             .method_not_allowed_fallback(refusal::no_such_method)

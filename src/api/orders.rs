@@ -1,4 +1,5 @@
-//! `GET /v1/orders/{type}/{reqNO}`: what is settled, else what the owner says now.
+//! What becomes of an order that somebody asks for: settled, from the view; else what the owner says
+//! now, within the caller's terms. `GET /v1/orders/{type}/{reqNO}` is here, the batch in `query`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,38 +7,35 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::answer::{OrderAnswer, Recorded};
-use super::flight::{Flights, NoFlight};
-use super::ports::{AppendError, AppendEvent, AskNow, Ports, Said};
+use super::answer::OrderAnswer;
+use super::caller::{Caller, Flying};
+use super::flight::{Flights, Joined, Landed};
+use super::look::Looks;
+use super::ports::{AskNow, Ports};
+use super::question::Told;
 use super::refusal::Refusal;
+use super::terms::{AGE_MAX_MS, FRESH, Terms};
 use crate::clock::Clock;
-use crate::domain::answer::{Answer, CouldNotAsk};
-use crate::domain::event::{Author, Body, Event, TerminalEvent};
-use crate::domain::order::{Millis, OrderKey, ReqNo, TypeName};
+use crate::domain::order::{OrderKey, ReqNo, TypeName};
 use crate::domain::record::Record;
 use crate::domain::result::OrderResult;
-use crate::fault;
-use crate::kafka::At;
+use crate::domain::status::Terminal;
+use crate::metrics::TypeMetrics;
+use crate::metrics::label::CallerOutcome;
 use crate::store::script::Found;
 
 /// What the results log may add to a settled status; the status itself does not wait for it.
 const RESULT_WAIT: Duration = Duration::from_millis(200);
 
-/// After this the broker counts as down; librdkafka itself would try for minutes.
-pub(super) const APPEND_WAIT: Duration = Duration::from_secs(10);
-
-/// What the engine may take beyond its deadline to say that there was no answer.
-const ASK_SLACK: Duration = Duration::from_millis(500);
-
-/// Who says the terminal events that callers' questions brought.
-const SOURCE: &str = "api";
+/// What the look into the view may take where the caller's own wait is shorter.
+const VIEW_WAIT: Duration = Duration::from_millis(200);
 
 /// What the handlers of `[api]` share.
 #[derive(Debug)]
@@ -45,12 +43,22 @@ pub(super) struct Orders {
     pub clock: Clock,
     pub shards: u16,
     pub window: Duration,
-    pub deadlines: BTreeMap<TypeName, Duration>,
     pub ports: Ports,
-    pub flights: Flights<Flight, Told>,
+    pub looks: Looks,
+    pub types: BTreeMap<TypeName, Lane>,
     /// By shard and offset: callers who ask again find the read that they did not wait for, where
     /// reads of their own would queue up behind it.
     pub reads: Flights<(u16, u64), Option<OrderResult>>,
+}
+
+/// One order type's questions. Apart from the others', so that a type whose owner hangs leaves their
+/// callers their places.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// How long a question may take, its start time under the ceiling included.
+    pub timeout: Duration,
+    pub flights: Flights<Flight, Told>,
+    pub metrics: Arc<TypeMetrics>,
 }
 
 /// What callers may share: one question about an order, and whether its answer is published. Who knows
@@ -61,12 +69,13 @@ pub(super) struct Flight {
     known: bool,
 }
 
-/// What came of a question.
-#[derive(Clone, Debug)]
-pub(super) struct Told {
-    said: Arc<Said>,
-    recorded: Recorded,
-    at: Millis,
+/// An order that somebody asks for, and the terms.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub key: OrderKey,
+    pub wait: Duration,
+    max_age: Duration,
+    caller: Caller,
 }
 
 /// What the view keeps beside a record.
@@ -76,22 +85,30 @@ struct Kept {
     traceparent: Option<Box<str>>,
 }
 
+type Answer = Result<OrderAnswer, Refusal>;
+
 pub(super) async fn look(
     State(orders): State<Arc<Orders>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, Refusal> {
     let Path((order_type, req_no)) =
         path.map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, "bad-path", e.body_text()))?;
-    let key = orders.key(&order_type, &req_no)?;
-    let answer = Orders::find(&orders, key).await?;
-    // What is true at this moment must not come out of a cache in the next.
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)))
+    let call = orders.call(&order_type, &req_no, Terms::parse(query.as_deref())?)?;
+    let shard = call.key.shard(orders.shards);
+    let found = orders.find(shard, vec![call.key.clone()], call.wait).await;
+    let found = found.map(|found| found.into_iter().next().unwrap_or(Found::Unknown));
+    let answer = Orders::answer(&orders, call, found).await?;
+    Ok((NO_STORE, Json(answer)))
 }
 
+/// What is true at this moment must not come out of a cache in the next.
+pub(super) const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
+
 impl Orders {
-    /// How long a caller waits for an owner of this type to answer.
-    pub fn deadline(&self, order_type: &TypeName) -> Result<Duration, Refusal> {
-        self.deadlines.get(order_type).copied().ok_or_else(|| {
+    /// Of a configured order type.
+    pub(super) fn lane(&self, order_type: &TypeName) -> Result<&Lane, Refusal> {
+        self.types.get(order_type).ok_or_else(|| {
             Refusal::new(
                 StatusCode::NOT_FOUND,
                 "unknown-type",
@@ -100,167 +117,189 @@ impl Orders {
         })
     }
 
-    fn key(&self, order_type: &str, req_no: &str) -> Result<OrderKey, Refusal> {
+    /// A caller's wish, checked. From here on it is counted.
+    pub(super) fn call(
+        &self,
+        order_type: &str,
+        req_no: &str,
+        terms: Terms,
+    ) -> Result<Call, Refusal> {
         let order_type = TypeName::new(order_type).ok_or_else(|| {
             let message = "an order type is 1 to 32 of a-z, 0-9, _ and -";
             Refusal::new(StatusCode::BAD_REQUEST, "bad-type", message)
         })?;
-        self.deadline(&order_type)?;
+        let lane = self.lane(&order_type)?;
         let req_no = ReqNo::new(req_no).ok_or_else(|| {
             let message = "a reqNO is 1 to 48 visible ASCII characters without /";
             Refusal::new(StatusCode::BAD_REQUEST, "bad-number", message)
         })?;
-        Ok(OrderKey { order_type, req_no })
+        Ok(Call {
+            wait: terms.wait.unwrap_or(lane.timeout),
+            max_age: terms.max_age,
+            caller: Caller::new(Arc::clone(&lane.metrics), self.clock),
+            key: OrderKey { order_type, req_no },
+        })
     }
 
-    async fn find(orders: &Arc<Self>, key: OrderKey) -> Result<OrderAnswer, Refusal> {
-        let shard = key.shard(orders.shards);
-        let found = (orders.ports.find)((shard, key.clone())).await;
-        match found {
+    /// What the view knows of orders of one shard, in their order. A view that cannot be read is no
+    /// reason to ask: the ceiling stands in the same Redis.
+    pub(super) async fn find(
+        &self,
+        shard: u16,
+        keys: Vec<OrderKey>,
+        wait: Duration,
+    ) -> Result<Vec<Found>, Refusal> {
+        let found = timeout(wait.max(VIEW_WAIT), self.looks.find(shard, keys)).await;
+        if let Ok(Ok(found)) = found {
+            return Ok(found);
+        }
+        Err(Refusal::unavailable(
+            "view-unavailable",
+            "what is known of orders cannot be read at this moment",
+        ))
+    }
+
+    /// What the caller is told, given what the view `found`.
+    pub(super) async fn answer(
+        orders: &Arc<Self>,
+        call: Call,
+        found: Result<Found, Refusal>,
+    ) -> Answer {
+        let (outcome, answer) = match found {
+            Err(refusal) => (CallerOutcome::ViewUnavailable, Err(refusal)),
             Ok(Found::Settled { status, offset }) => {
-                let place = (shard, offset);
-                let read = orders
-                    .reads
-                    .join(place, || (orders.ports.read_result)(place));
-                let result = timeout(RESULT_WAIT, read).await.ok();
-                // A trimmed or compacted log may hold another record there, or none.
-                let result = result.and_then(Result::ok).flatten();
-                let result = result.filter(|r| r.key == key);
-                let at = orders.clock.wall();
-                Ok(OrderAnswer::settled(&key, status, result, at))
+                let answer = orders.settled(&call.key, status, offset).await;
+                (CallerOutcome::Settled, Ok(answer))
             }
             Ok(Found::Open { record, query }) => {
-                Self::ask(orders, key, Some(record), query.as_deref()).await
+                Self::ask(orders, &call, Some(record), query.as_deref()).await
             }
-            Ok(Found::Unknown) => Self::ask(orders, key, None, None).await,
-            Err(error) => {
-                tracing::warn!(shard, %error, "the view was not read for the API");
-                Err(Refusal::unavailable(
-                    "view-unavailable",
-                    "what is known of orders cannot be read at this moment",
-                ))
+            Ok(Found::Unknown) => Self::ask(orders, &call, None, None).await,
+        };
+        call.caller.told(outcome);
+        answer
+    }
+
+    async fn settled(&self, key: &OrderKey, status: Terminal, offset: u64) -> OrderAnswer {
+        let place = (key.shard(self.shards), offset);
+        let read = |_| {
+            let reading = (self.ports.read_result)(place);
+            async move {
+                let result = reading.await;
+                Landed {
+                    // What is not there may only not have been read in time.
+                    keep: match result {
+                        Some(_) => Duration::from_millis(AGE_MAX_MS),
+                        None => FRESH,
+                    },
+                    value: result,
+                    bytes: 0,
+                }
             }
-        }
+        };
+        let result = match self.reads.join(place, |_, _| true, read) {
+            Ok(Joined::Kept(result)) => result,
+            Ok(Joined::Begun(mut reading) | Joined::Shared(mut reading)) => {
+                let result = timeout(RESULT_WAIT, reading.landed()).await;
+                result.ok().and_then(Result::ok).flatten()
+            }
+            Err(_too_many) => None,
+        };
+        // A trimmed or compacted log may hold another record there, or none.
+        let result = result.filter(|result| result.key == *key);
+        OrderAnswer::settled(key, status, result, self.clock.wall())
     }
 
     async fn ask(
         orders: &Arc<Self>,
-        key: OrderKey,
+        call: &Call,
         record: Option<Record>,
         kept: Option<&str>,
-    ) -> Result<OrderAnswer, Refusal> {
-        let kept: Kept = kept
-            .and_then(|json| serde_json::from_str(json).ok())
-            .unwrap_or_default();
-        let question = AskNow {
-            key: key.clone(),
-            query: kept.query.map(|query| query.get().into()),
-            traceparent: kept.traceparent,
-            deadline: orders.deadline(&key.order_type)?,
+    ) -> (CallerOutcome, Answer) {
+        let lane = match orders.lane(&call.key.order_type) {
+            Ok(lane) => lane,
+            Err(refusal) => return (CallerOutcome::Broken, Err(refusal)),
+        };
+        let tell = |told: &Told| OrderAnswer::asked(&call.key, record.as_ref(), told);
+        let known = |why| {
+            let (known, at) = (record.as_ref(), orders.clock.wall());
+            Ok(OrderAnswer::known(&call.key, known, why, at))
         };
         let flight = Flight {
-            key: key.clone(),
+            key: call.key.clone(),
             known: record.is_some(),
         };
-        let this = Arc::clone(orders);
-        let known = flight.known;
-        let told = orders
-            .flights
-            .join(flight, || async move { this.tell(question, known).await })
-            .await;
-        let told = told.map_err(|none| match none {
-            NoFlight::TooMany => {
-                Refusal::unavailable("busy", "too many questions are open; ask again")
-            }
-            NoFlight::Broken => Refusal::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the question was not carried out",
-            ),
-        })?;
-        Ok(OrderAnswer::asked(
-            &key,
-            record.as_ref(),
-            &told.said,
-            told.recorded,
-            told.at,
-        ))
-    }
-
-    /// One question, and its terminal answer into the log before anyone hears of it.
-    async fn tell(&self, question: AskNow, known: bool) -> Told {
-        let (key, traceparent) = (question.key.clone(), question.traceparent.clone());
-        let wait = question.deadline + ASK_SLACK;
-        let said = timeout(wait, (self.ports.ask_now)(question)).await;
-        let said = said.unwrap_or(Said {
-            answer: Answer::CouldNotAsk {
-                why: CouldNotAsk::TimedOut,
-                retry_after: None,
-            },
-            data: None,
-        });
-        let at = self.clock.wall();
-        let recorded = match terminal_event(&key, &said.answer, at) {
-            None => Recorded::NotTerminal,
-            Some(_) if !known => Recorded::NotKnown,
-            Some(value) => {
-                fault::shortly("api-answered-event-not-acknowledged");
-                match self.append(key, value, traceparent).await {
-                    Ok(_) => Recorded::Appended,
-                    Err(error) => {
-                        tracing::warn!(%error, "a terminal answer was not recorded");
-                        Recorded::NotAcknowledged
-                    }
-                }
-            }
-        };
-        Told {
-            said: Arc::new(said),
-            recorded,
-            at,
+        let good = |told: &Told, age| told.is_good(age, call.max_age);
+        let left = call.wait.saturating_sub(call.caller.waited());
+        if left.is_zero() {
+            return match lane.flights.kept(&flight, good) {
+                Some(told) => (outcome(CallerOutcome::Kept, &told), Ok(tell(&told))),
+                None if call.wait.is_zero() => (
+                    CallerOutcome::NotAsked,
+                    known("nobody was asked, as wait_ms is 0".to_owned()),
+                ),
+                None => (CallerOutcome::Late, known(call.too_late())),
+            };
         }
-    }
-
-    /// Appends an event to its order's own partition.
-    pub async fn append(
-        &self,
-        key: OrderKey,
-        value: Vec<u8>,
-        traceparent: Option<Box<str>>,
-    ) -> Result<At, AppendError> {
-        let event = AppendEvent {
-            shard: key.shard(self.shards),
-            key,
-            value,
-            traceparent,
+        let joined = lane.flights.join(flight, good, |progress| {
+            let question = call.question(lane.timeout, kept);
+            let flying = Flying::new(Arc::clone(&lane.metrics));
+            let (orders, known) = (Arc::clone(orders), record.is_some());
+            async move {
+                let landed = orders.tell(question, known, progress).await;
+                drop(flying);
+                landed
+            }
+        });
+        let (how, mut waiting) = match joined {
+            Ok(Joined::Kept(told)) => {
+                return (outcome(CallerOutcome::Kept, &told), Ok(tell(&told)));
+            }
+            Ok(Joined::Begun(waiting)) => (CallerOutcome::Asked, waiting),
+            Ok(Joined::Shared(waiting)) => (CallerOutcome::Shared, waiting),
+            Err(_too_many) => {
+                let why = "too many questions are open at this moment; ask again".to_owned();
+                return (CallerOutcome::Busy, known(why));
+            }
         };
-        timeout(APPEND_WAIT, (self.ports.append_event)(event))
-            .await
-            .unwrap_or_else(|_| Err(AppendError(format!("not within {APPEND_WAIT:?}"))))
+        match timeout(left, waiting.landed()).await {
+            Ok(Ok(told)) => (outcome(how, &told), Ok(tell(&told))),
+            Ok(Err(_broken)) => {
+                let why = "the question was not carried out";
+                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why);
+                (CallerOutcome::Broken, Err(refusal))
+            }
+            Err(_) => match waiting.so_far() {
+                Some(told) => (CallerOutcome::Late, Ok(tell(&told))),
+                None => (CallerOutcome::Late, known(call.too_late())),
+            },
+        }
     }
 }
 
-/// The event that a terminal answer is published as; `None` for the other answers.
-fn terminal_event(key: &OrderKey, answer: &Answer, at: Millis) -> Option<Vec<u8>> {
-    let Answer::Terminal {
-        status,
-        rsp_no,
-        ret_cd,
-        ret_msg,
-    } = answer
-    else {
-        return None;
-    };
-    let event = Event {
-        key: key.clone(),
-        at,
-        body: Body::Terminal(Box::new(TerminalEvent {
-            status: *status,
-            source: SOURCE.to_owned(),
-            rsp_no: rsp_no.clone(),
-            ret_cd: ret_cd.clone(),
-            ret_msg: ret_msg.clone(),
-        })),
-    };
-    Some(event.encode(Author::System(SOURCE)))
+impl Call {
+    fn question(&self, deadline: Duration, kept: Option<&str>) -> AskNow {
+        let kept: Kept = kept
+            .and_then(|json| serde_json::from_str(json).ok())
+            .unwrap_or_default();
+        AskNow {
+            key: self.key.clone(),
+            query: kept.query.map(|query| query.get().into()),
+            traceparent: kept.traceparent,
+            deadline,
+        }
+    }
+
+    fn too_late(&self) -> String {
+        let ms = self.wait.as_millis();
+        format!("no answer within {ms} ms; the question goes on, ask again")
+    }
+}
+
+fn outcome(how: CallerOutcome, told: &Told) -> CallerOutcome {
+    if told.is_no_answer() {
+        CallerOutcome::CouldNotAsk
+    } else {
+        how
+    }
 }

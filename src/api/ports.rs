@@ -21,8 +21,8 @@ pub type Port<In, Out> = Arc<dyn Fn(In) -> Pin<Box<dyn Future<Output = Out> + Se
 /// The rest of the program, as the API sees it.
 #[derive(Clone)]
 pub struct Ports {
-    /// Reads what the view knows of an order in its shard.
-    pub find: Port<(u16, OrderKey), Result<Found, StoreError>>,
+    /// Reads what the view knows of orders of one shard, in their order.
+    pub find: Port<(u16, Vec<OrderKey>), Result<Vec<Found>, StoreError>>,
     /// Reads a shard's result at an offset; `None` when it is not there (any more). The API gives it
     /// 200 ms.
     pub read_result: Port<(u16, u64), Option<OrderResult>>,
@@ -55,7 +55,7 @@ pub struct AskNow {
     pub query: Option<Box<str>>,
     /// W3C trace parent of the order's event.
     pub traceparent: Option<Box<str>>,
-    /// How long the callers wait, the ceiling's slot included.
+    /// How long the question may take, the ceiling's slot included.
     pub deadline: Duration,
 }
 
@@ -66,6 +66,8 @@ pub struct Said {
     pub answer: Answer,
     /// The answer's `data`: handed to the callers, never stored or logged.
     pub data: Option<Box<RawValue>>,
+    /// How long the question took; zero when it never started.
+    pub took: Duration,
 }
 
 /// A record for `order-events`.

@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::domain::event;
 
 /// A request that is not served.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
@@ -28,6 +28,26 @@ impl Refusal {
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
+
+    /// Without the status, as one answer among others.
+    pub fn into_body(self) -> ErrorBody {
+        let (code, message) = (self.code, self.message);
+        ErrorBody {
+            error: ErrorText { code, message },
+        }
+    }
+}
+
+/// What a caller reads of a refusal.
+#[derive(Debug, Serialize)]
+pub(super) struct ErrorBody {
+    error: ErrorText,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorText {
+    code: &'static str,
+    message: String,
 }
 
 impl From<event::Refusal> for Refusal {
@@ -42,11 +62,11 @@ impl From<event::Refusal> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            (self.status, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
+        let (status, body) = (self.status, Json(self.into_body()));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            (status, [(header::RETRY_AFTER, "1")], body).into_response()
         } else {
-            (self.status, Json(body)).into_response()
+            (status, body).into_response()
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::api::admin::{self, Admin};
 use crate::api::health::Health;
 use crate::api::listener::{BindError, Listener};
 use crate::api::ports::{AppendError, Ports as ApiPorts, Said, port};
-use crate::api::{Api, FRESH, MAX_FLIGHTS};
+use crate::api::{Api, MAX_FLIGHTS};
 use crate::config::Config;
 use crate::kafka::At;
 use crate::shard::Ports;
@@ -57,9 +57,8 @@ impl Listeners {
             deadlines: deadlines(config),
             ports: api_ports(ports),
             tracker: tasks.clone(),
-            stop: stop.clone(),
+            metrics: Arc::clone(&ports.metrics),
             max_flights: MAX_FLIGHTS,
-            fresh: FRESH,
         };
         let admin = Admin {
             metrics: Arc::clone(&ports.metrics),
@@ -88,9 +87,9 @@ fn api_ports<S: Store>(ports: &Arc<Ports<S>>) -> ApiPorts {
         ports.producer.clone(),
     );
     ApiPorts {
-        find: port(move |(shard, key)| {
+        find: port(move |(shard, keys): (u16, Vec<_>)| {
             let store = Arc::clone(&store);
-            async move { store.find(shard, &key).await }
+            async move { store.find_all(shard, &keys).await }
         }),
         read_result: port(move |(shard, offset)| {
             let ends = ends.clone();
@@ -105,6 +104,7 @@ fn api_ports<S: Store>(ports: &Arc<Ports<S>>) -> ApiPorts {
                 Said {
                     answer: said.answer,
                     data: said.data,
+                    took: said.took,
                 }
             }
         }),

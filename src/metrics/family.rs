@@ -43,6 +43,9 @@ pub(super) struct Families {
     pub questions: IntCounterVec,
     pub question_duration: HistogramVec,
     pub lateness: HistogramVec,
+    pub callers: IntCounterVec,
+    pub caller_wait: HistogramVec,
+    pub flights: IntGaugeVec,
     pub events: IntCounterVec,
     pub results: IntCounterVec,
     pub dead_letters: IntCounterVec,
@@ -109,6 +112,21 @@ impl Families {
                 "lateness_seconds",
                 LATENESS_SECONDS,
                 "Time from an order's due millisecond to its question.",
+            )?,
+            callers: make.counters(
+                "callers_total",
+                &["type", "outcome"],
+                "Orders that callers of the API asked for, by what they were told.",
+            )?,
+            caller_wait: make.histograms(
+                "caller_wait_seconds",
+                QUESTION_SECONDS,
+                "Time from a caller's request for an order to its answer.",
+            )?,
+            flights: make.gauges(
+                "caller_questions_open",
+                types,
+                "Questions of API callers under way, one an order however many wait for it.",
             )?,
             events: make.counters(
                 "events_total",

@@ -89,6 +89,32 @@ labels! {
         NotStarted = "not_started",
     }
 
+    /// What became of a caller of the API who asked for an order.
+    CallerOutcome {
+        /// Told from the view: the order is settled.
+        Settled = "settled",
+        /// Told what a question of its own brought.
+        Asked = "asked",
+        /// Told what the question of another caller brought.
+        Shared = "shared",
+        /// Told an answer that was recent enough for it.
+        Kept = "kept",
+        /// Told what is known, as it wanted nobody to be asked.
+        NotAsked = "not_asked",
+        /// Told what is known: its time was over before the question's.
+        Late = "late",
+        /// Told what is known: the owner could not be asked.
+        CouldNotAsk = "could_not_ask",
+        /// Told what is known: too many questions were open.
+        Busy = "busy",
+        /// The view could not be read.
+        ViewUnavailable = "view_unavailable",
+        /// A fault of this program.
+        Broken = "broken",
+        /// Left before it was told anything.
+        Left = "left",
+    }
+
     /// Why an event became a dead letter.
     DeadLetterReason {
         /// [`Reason::NotJson`].
@@ -343,6 +369,7 @@ mod tests {
     fn each_label_stands_at_its_own_place_under_its_own_text() {
         places_agree::<EventOutcome>();
         places_agree::<Asked>();
+        places_agree::<CallerOutcome>();
         places_agree::<DeadLetterReason>();
         places_agree::<ResultKind>();
         places_agree::<RecoveryCause>();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use super::family::{Families, Series};
-use super::label::{Asked, Label};
+use super::label::{Asked, CallerOutcome, Label};
 
 /// The metrics of one order type; got once from [`Metrics::order_type`](super::Metrics::order_type).
 #[derive(Debug)]
@@ -13,6 +13,9 @@ pub struct TypeMetrics {
     questions: Series<Asked, IntCounter>,
     question_duration: Histogram,
     lateness: Histogram,
+    callers: Series<CallerOutcome, IntCounter>,
+    caller_wait: Histogram,
+    flights: IntGauge,
     pub(super) pending: IntGauge,
     pub(super) exhausted: IntGauge,
     pub(super) oldest_pending_age: Gauge,
@@ -28,6 +31,11 @@ impl TypeMetrics {
             }),
             question_duration: families.question_duration.with_label_values(&one),
             lateness: families.lateness.with_label_values(&one),
+            callers: Series::new(|outcome: CallerOutcome| {
+                families.callers.with_label_values(&[name, outcome.text()])
+            }),
+            caller_wait: families.caller_wait.with_label_values(&one),
+            flights: families.flights.with_label_values(&one),
             pending: families.pending.with_label_values(&one),
             exhausted: families.exhausted.with_label_values(&one),
             oldest_pending_age: families.oldest_pending_age.with_label_values(&one),
@@ -41,6 +49,19 @@ impl TypeMetrics {
         if let Some(took) = took {
             self.question_duration.observe(took.as_secs_f64());
         }
+    }
+
+    /// A caller of the API has its answer after `took`, or has left.
+    pub fn caller(&self, outcome: CallerOutcome, took: Duration) {
+        self.callers.of(outcome).inc();
+        if outcome != CallerOutcome::Left {
+            self.caller_wait.observe(took.as_secs_f64());
+        }
+    }
+
+    /// More or fewer questions of callers are under way.
+    pub fn flights(&self, more: i64) {
+        self.flights.add(more);
     }
 
     /// A question of the timer started this long after its order was due.

@@ -1,4 +1,4 @@
-use super::label::Asked;
+use super::label::{Asked, CallerOutcome};
 use super::*;
 
 fn name(text: &str) -> TypeName {
@@ -35,7 +35,7 @@ fn a_fresh_page_shows_every_family_with_its_unit_and_prefix() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .collect();
-    assert_eq!(families.len(), 24, "{families:#?}");
+    assert_eq!(families.len(), 27, "{families:#?}");
     for family in families {
         let (family, kind) = family.split_once(' ').unwrap();
         assert!(family.starts_with("settled_"), "{family}");
@@ -182,6 +182,10 @@ fn each_observation_reaches_its_series() {
     transfer.question(Asked::Unknown, Some(Duration::ZERO));
     transfer.lateness(Duration::from_micros(400));
     transfer.lateness(Duration::from_millis(20));
+    transfer.caller(CallerOutcome::Shared, Duration::from_millis(3));
+    transfer.caller(CallerOutcome::Left, Duration::from_millis(3));
+    transfer.flights(2);
+    transfer.flights(-1);
     metrics.event(EventOutcome::Forwarded);
     metrics.dead_letter(Reason::TypeLimit);
     metrics.result(ResultKind::SettledFailure);
@@ -197,6 +201,10 @@ fn each_observation_reaches_its_series() {
         "settled_questions_total{answer=\"unknown\",type=\"transfer\"}",
         "settled_question_duration_seconds_count{type=\"transfer\"}",
         "settled_lateness_seconds_bucket{type=\"transfer\",le=\"0.0005\"}",
+        "settled_callers_total{outcome=\"shared\",type=\"transfer\"}",
+        "settled_callers_total{outcome=\"left\",type=\"transfer\"}",
+        "settled_caller_wait_seconds_count{type=\"transfer\"}",
+        "settled_caller_questions_open{type=\"transfer\"}",
         "settled_events_total{outcome=\"forwarded\"}",
         "settled_dead_letters_total{reason=\"type-limit\"}",
         "settled_results_total{outcome=\"settled\",status=\"2\"}",

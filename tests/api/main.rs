@@ -9,4 +9,6 @@ mod plain_http;
 mod events;
 mod listeners;
 mod orders;
+mod query;
+mod terms;
 mod world;

@@ -1,28 +1,18 @@
 //! `GET /v1/orders/{type}/{reqNO}`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use settled::api::listener::Listener;
-use settled::api::ports::{AppendError, AppendEvent, AskNow, Ports, Said, port};
-use settled::api::{Api, FRESH};
-use settled::clock::Clock;
 use settled::domain::answer::{Answer, CouldNotAsk};
 use settled::domain::order::OrderKey;
-use settled::domain::result::{OrderResult, Outcome};
-use settled::domain::status::Terminal;
-use settled::store::script::Found;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::plain_http::{self, get, send};
 use crate::world::{
-    SHARDS, Trouble, WINDOW, World, any, assert_refused, assert_says, name, pending, success,
+    SHARDS, Trouble, World, assert_refused, assert_says, pending, settled_as_b1, success,
 };
 
 #[tokio::test]
@@ -50,7 +40,6 @@ async fn a_settled_status_does_not_wait_for_the_results_log() {
     let gate = Arc::new(Semaphore::new(0));
     let served = World {
         gate: Arc::clone(&gate),
-        fresh: Duration::from_mins(1),
         ..settled_as_b1()
     }
     .serve()
@@ -66,35 +55,9 @@ async fn a_settled_status_does_not_wait_for_the_results_log() {
     assert_eq!(*served.reads.borrow(), 1);
 }
 
-fn settled_as_b1() -> World {
-    World {
-        found: Found::Settled {
-            status: Terminal::Success,
-            offset: 9,
-        },
-        result: Some(OrderResult {
-            key: OrderKey::parse("transfer/TX1").unwrap(),
-            phase: 0,
-            outcome: Outcome::Settled {
-                status: Terminal::Success,
-                source: "inquiry".into(),
-                rsp_no: Some("B1".into()),
-                ret_cd: None,
-                ret_msg: None,
-            },
-            asked: 3,
-            first_seen: 1,
-            at: 2,
-            event: (7, 1),
-            traceparent: None,
-        }),
-        ..World::default()
-    }
-}
-
 #[tokio::test]
 async fn any_number_of_concurrent_callers_cost_one_question() {
-    const CALLERS: usize = 300;
+    const CALLERS: usize = 1_000;
     let gate = Arc::new(Semaphore::new(0));
     let served = World {
         found: pending(),
@@ -124,21 +87,10 @@ async fn any_number_of_concurrent_callers_cost_one_question() {
     assert_eq!(questions.len(), 1);
     assert_eq!(questions[0].query.as_deref(), Some(r#"{"bank":"CMB"}"#));
     assert_eq!(questions[0].traceparent.as_deref(), Some("00-ab-cd-01"));
-}
-
-#[tokio::test]
-async fn an_answer_is_fresh_for_a_moment_only() {
-    let served = World {
-        fresh: Duration::ZERO,
-        ..World::default()
-    }
-    .serve()
-    .await;
-    served.order("transfer/TX1").await;
-    served.tracker.close();
-    served.tracker.wait().await;
-    served.order("transfer/TX1").await;
-    assert_eq!(served.questions().len(), 2);
+    // Who came a moment after the landing found it kept.
+    let others = served.callers("shared") + served.callers("kept");
+    assert_eq!((served.callers("asked"), others), (1, CALLERS as u64 - 1));
+    println!("figure: on demand: {CALLERS} concurrent callers of one order: 1 question");
 }
 
 #[tokio::test]
@@ -230,12 +182,12 @@ async fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
     let served = World {
         found: pending(),
         trouble: Some(Trouble::QuestionHangs),
-        deadline: Duration::ZERO,
+        deadline: Duration::from_millis(20),
         ..World::default()
     }
     .serve()
     .await;
-    let body = served.order("transfer/TX1").await.json();
+    let body = served.order("transfer/TX1?wait_ms=20000").await.json();
     assert_says(
         &body,
         &json!({"fresh": false, "reason": "the owner could not be asked: no answer in time"}),
@@ -269,28 +221,31 @@ async fn a_caller_who_leaves_does_not_lose_a_terminal_answer() {
 }
 
 #[tokio::test]
-async fn open_questions_have_a_limit() {
+async fn over_the_limit_of_open_questions_callers_get_what_is_known() {
     let gate = Arc::new(Semaphore::new(0));
     let served = World {
+        found: pending(),
         gate: Arc::clone(&gate),
         max_flights: 1,
         ..World::default()
     }
     .serve()
     .await;
-    let mut finds = served.finds.subscribe();
     let mut first = JoinSet::new();
     let address = served.address;
     first.spawn(async move { get(address, "/v1/orders/transfer/TX1").await });
-    finds.wait_for(|n| *n == 1).await.unwrap();
-    while served.questions().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    let refused = served.order("transfer/TX2").await;
-    assert_refused(&refused, 503, "busy");
-    assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
+    served.asked(1).await;
+    let over = served.order("transfer/TX2").await.json();
+    assert_says(
+        &over,
+        &json!({"known": true, "state": "pending", "status": "3", "final": false, "fresh": false,
+            "source": "view", "reason": "too many questions are open at this moment; ask again"}),
+    );
+    assert_eq!(served.callers("busy"), 1);
+    assert_eq!(served.questions().len(), 1, "nothing queues");
     gate.add_permits(1);
-    assert_eq!(first.join_next().await.unwrap().unwrap().status, 200);
+    let first = first.join_next().await.unwrap().unwrap().json();
+    assert_says(&first, &json!({"fresh": true}));
 }
 
 #[tokio::test]
@@ -327,41 +282,35 @@ async fn a_view_that_does_not_answer_is_503_not_an_unknown_order() {
 
 #[tokio::test]
 async fn a_question_that_panics_is_an_error_and_gives_its_place_back() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let ports = Ports {
-        find: port(|_: (u16, OrderKey)| async { Ok(Found::Unknown) }),
-        read_result: port(|_: (u16, u64)| async { None }),
-        ask_now: {
-            let asked = Arc::clone(&asked);
-            port(move |_: AskNow| {
-                let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
-                async move {
-                    assert!(!first, "the first question panics");
-                    Said {
-                        answer: Answer::InProgress,
-                        data: None,
-                    }
-                }
-            })
-        },
-        append_event: port(|_: AppendEvent| async { Err(AppendError(String::new())) }),
-    };
-    let api = Api {
-        clock: Clock::start(),
-        shards: SHARDS,
-        window: WINDOW,
-        deadlines: [(name("transfer"), Duration::from_secs(1))].into(),
-        ports,
-        tracker: TaskTracker::new(),
-        stop: CancellationToken::new(),
+    let served = World {
+        trouble: Some(Trouble::FirstQuestionPanics),
         max_flights: 1,
-        fresh: FRESH,
-    };
-    let listener = Listener::bind("api", any()).await.unwrap();
-    let address = listener.local_addr();
-    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    tasks.spawn(async move { listener.serve(api.router(), stop).await.unwrap() });
-    let path = "/v1/orders/transfer/TX1";
-    assert_refused(&get(address, path).await, 500, "internal");
-    assert_eq!(get(address, path).await.status, 200);
+        ..World::default()
+    }
+    .serve()
+    .await;
+    assert_refused(&served.order("transfer/TX1").await, 500, "internal");
+    assert_eq!(served.order("transfer/TX1").await.status, 200);
+    let open = "settled_caller_questions_open{type=\"transfer\"}";
+    assert_eq!(served.series(open), 0);
+    assert_eq!(served.callers("broken"), 1);
+}
+
+#[tokio::test]
+async fn callers_of_different_orders_do_not_wait_on_each_other() {
+    let served = World {
+        found: pending(),
+        trouble: Some(Trouble::QuestionsHangAbout("TX1")),
+        ..World::default()
+    }
+    .serve()
+    .await;
+    let (address, mut hanging) = (served.address, JoinSet::new());
+    hanging.spawn(async move { get(address, "/v1/orders/transfer/TX1").await });
+    served.asked(1).await;
+    let open = "settled_caller_questions_open{type=\"transfer\"}";
+    assert_eq!(served.series(open), 1);
+    let other = served.order("transfer/TX2").await.json();
+    assert_says(&other, &json!({"fresh": true, "status": "3"}));
+    assert!(hanging.try_join_next().is_none(), "it hangs still");
 }

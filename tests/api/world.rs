@@ -1,21 +1,23 @@
 //! The rest of the program, scripted, behind a running `[api]` listener.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use settled::api::listener::Listener;
 use settled::api::ports::{AppendError, AppendEvent, AskNow, Port, Ports, Said, port};
-use settled::api::{Api, FRESH, MAX_FLIGHTS};
+use settled::api::{Api, MAX_FLIGHTS};
 use settled::clock::Clock;
 use settled::domain::answer::Answer;
 use settled::domain::order::{OrderKey, TypeName};
 use settled::domain::record::Record;
-use settled::domain::result::OrderResult;
+use settled::domain::result::{OrderResult, Outcome};
 use settled::domain::status::{Open, Terminal};
 use settled::domain::wire_time;
 use settled::kafka::At;
+use settled::metrics::Metrics;
 use settled::store::StoreError;
 use settled::store::script::Found;
 use tokio::sync::{Semaphore, watch};
@@ -32,35 +34,43 @@ pub const WINDOW: Duration = Duration::from_hours(24);
 /// The rest of the program, scripted.
 pub struct World {
     pub found: Found,
+    /// Orders of which the view knows something else, by their number.
+    pub others: BTreeMap<&'static str, Found>,
     pub result: Option<OrderResult>,
     pub said: Answer,
+    pub took: Duration,
     pub trouble: Option<Trouble>,
     pub deadline: Duration,
     /// A question waits for a permit, and a read of a result.
     pub gate: Arc<Semaphore>,
     pub max_flights: usize,
-    pub fresh: Duration,
 }
 
 /// Which neighbour fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     ViewDown,
+    ViewHangs,
     QuestionHangs,
+    /// Those about this order hang.
+    QuestionsHangAbout(&'static str),
+    FirstQuestionPanics,
     BrokerDown,
+    BrokerHangs,
 }
 
 impl Default for World {
     fn default() -> Self {
         Self {
             found: Found::Unknown,
+            others: BTreeMap::new(),
             result: None,
             said: Answer::InProgress,
+            took: Duration::from_millis(5),
             trouble: None,
             deadline: Duration::from_secs(30),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             max_flights: MAX_FLIGHTS,
-            fresh: FRESH,
         }
     }
 }
@@ -68,10 +78,13 @@ impl Default for World {
 /// A running `[api]` listener and what it did to its neighbours.
 pub struct Served {
     pub address: SocketAddr,
+    /// Orders looked for in the view, and in how many looks.
     pub finds: watch::Sender<usize>,
+    pub looks: watch::Sender<usize>,
     pub reads: watch::Sender<usize>,
-    pub questions: Arc<Mutex<Vec<AskNow>>>,
+    pub questions: watch::Sender<Vec<AskNow>>,
     pub events: watch::Sender<Vec<AppendEvent>>,
+    pub metrics: Arc<Metrics>,
     pub tracker: TaskTracker,
     pub stop: CancellationToken,
     pub tasks: JoinSet<()>,
@@ -80,23 +93,23 @@ pub struct Served {
 impl World {
     pub async fn serve(self) -> Served {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let finds = watch::Sender::new(0);
+        let (finds, looks) = (watch::Sender::new(0), watch::Sender::new(0));
         let reads = watch::Sender::new(0);
-        let questions = Arc::new(Mutex::new(Vec::new()));
+        let questions = watch::Sender::new(Vec::new());
         let events = watch::Sender::new(Vec::new());
+        let metrics = Metrics::new(Clock::start(), &[name("transfer")]).unwrap();
         let api = Api {
             clock: Clock::start(),
             shards: SHARDS,
             window: WINDOW,
             deadlines: [(name("transfer"), self.deadline)].into(),
             tracker: tracker.clone(),
-            stop: stop.clone(),
+            metrics: Arc::clone(&metrics),
             max_flights: self.max_flights,
-            fresh: self.fresh,
             ports: Ports {
-                find: self.finding(finds.clone()),
+                find: self.finding(finds.clone(), looks.clone()),
                 read_result: self.reading(reads.clone()),
-                ask_now: self.asking(Arc::clone(&questions)),
+                ask_now: self.asking(questions.clone()),
                 append_event: self.appending(events.clone()),
             },
         };
@@ -108,32 +121,40 @@ impl World {
         Served {
             address,
             finds,
+            looks,
             reads,
             questions,
             events,
+            metrics,
             tracker,
             stop,
             tasks,
         }
     }
 
-    fn has(&self, trouble: Trouble) -> bool {
-        self.trouble == Some(trouble)
-    }
-
     fn finding(
         &self,
         finds: watch::Sender<usize>,
-    ) -> Port<(u16, OrderKey), Result<Found, StoreError>> {
-        let (found, down) = (self.found.clone(), self.has(Trouble::ViewDown));
-        port(move |_| {
-            finds.send_modify(|n| *n += 1);
-            let found = if down {
-                Err(StoreError::Unavailable("connection refused".into()))
-            } else {
-                Ok(found.clone())
-            };
-            async move { found }
+        looks: watch::Sender<usize>,
+    ) -> Port<(u16, Vec<OrderKey>), Result<Vec<Found>, StoreError>> {
+        let (found, others, trouble) = (self.found.clone(), self.others.clone(), self.trouble);
+        port(move |(shard, keys): (u16, Vec<OrderKey>)| {
+            assert!(keys.iter().all(|key| key.shard(SHARDS) == shard));
+            finds.send_modify(|n| *n += keys.len());
+            looks.send_modify(|n| *n += 1);
+            let found = keys
+                .iter()
+                .map(|key| others.get(key.req_no.as_str()).unwrap_or(&found).clone())
+                .collect();
+            async move {
+                match trouble {
+                    Some(Trouble::ViewDown) => {
+                        Err(StoreError::Unavailable("connection refused".into()))
+                    }
+                    Some(Trouble::ViewHangs) => std::future::pending().await,
+                    _ => Ok(found),
+                }
+            }
         })
     }
 
@@ -149,20 +170,28 @@ impl World {
         })
     }
 
-    fn asking(&self, questions: Arc<Mutex<Vec<AskNow>>>) -> Port<AskNow, Said> {
-        let (said, gate) = (self.said.clone(), Arc::clone(&self.gate));
-        let hangs = self.has(Trouble::QuestionHangs);
-        port(move |question| {
-            questions.lock().unwrap().push(question);
+    fn asking(&self, questions: watch::Sender<Vec<AskNow>>) -> Port<AskNow, Said> {
+        let (said, gate, took) = (self.said.clone(), Arc::clone(&self.gate), self.took);
+        let trouble = self.trouble;
+        port(move |question: AskNow| {
+            let about = question.key.req_no;
+            questions.send_modify(|questions| questions.push(question));
+            let first = questions.borrow().len() == 1;
             let (said, gate) = (said.clone(), Arc::clone(&gate));
             async move {
-                if hangs {
-                    std::future::pending::<()>().await;
+                match trouble {
+                    Some(Trouble::QuestionHangs) => std::future::pending().await,
+                    Some(Trouble::QuestionsHangAbout(order)) if about.as_str() == order => {
+                        std::future::pending().await
+                    }
+                    Some(Trouble::FirstQuestionPanics) => assert!(!first, "the first one panics"),
+                    _ => {}
                 }
                 gate.acquire().await.unwrap().forget();
                 Said {
                     answer: said,
                     data: serde_json::from_str(r#"{"amount":"1.00"}"#).ok(),
+                    took,
                 }
             }
         })
@@ -172,7 +201,7 @@ impl World {
         &self,
         events: watch::Sender<Vec<AppendEvent>>,
     ) -> Port<AppendEvent, Result<At, AppendError>> {
-        let down = self.has(Trouble::BrokerDown);
+        let trouble = self.trouble;
         port(move |event: AppendEvent| {
             let at = At {
                 partition: event.shard,
@@ -180,10 +209,10 @@ impl World {
             };
             events.send_modify(|events| events.push(event));
             async move {
-                if down {
-                    Err(AppendError("timed out".into()))
-                } else {
-                    Ok(at)
+                match trouble {
+                    Some(Trouble::BrokerDown) => Err(AppendError("timed out".into())),
+                    Some(Trouble::BrokerHangs) => std::future::pending().await,
+                    _ => Ok(at),
                 }
             }
         })
@@ -203,13 +232,61 @@ impl Served {
         send(self.address, "POST", "/v1/orders", body.as_bytes()).await
     }
 
+    /// Many at once.
+    pub async fn query(&self, body: &str) -> Reply {
+        let reply = send(self.address, "POST", "/v1/orders:query", body.as_bytes()).await;
+        if reply.status == 200 {
+            assert_valid("api-answers", &reply.json());
+            for answer in reply.json()["answers"].as_array().unwrap() {
+                match answer.get("error") {
+                    Some(_) => assert_valid("api-error", answer),
+                    None => assert_valid("api-order", answer),
+                }
+            }
+        }
+        reply
+    }
+
     pub fn questions(&self) -> Vec<AskNow> {
-        self.questions.lock().unwrap().clone()
+        self.questions.borrow().clone()
+    }
+
+    pub async fn asked(&self, count: usize) {
+        let mut questions = self.questions.subscribe();
+        questions
+            .wait_for(|asked| asked.len() >= count)
+            .await
+            .unwrap();
     }
 
     pub fn events(&self) -> Vec<AppendEvent> {
         self.events.borrow().clone()
     }
+
+    /// How many callers were told so.
+    pub fn callers(&self, outcome: &str) -> u64 {
+        self.series(&format!(
+            "settled_callers_total{{outcome=\"{outcome}\",type=\"transfer\"}}"
+        ))
+    }
+
+    /// A series of the metrics page.
+    pub fn series(&self, series: &str) -> u64 {
+        let page = self.metrics.page().unwrap();
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+}
+
+/// A body for [`Served::query`] about these numbers.
+pub fn wanted(numbers: &[&str]) -> Value {
+    let orders: Vec<_> = numbers
+        .iter()
+        .map(|number| json!({"type": "transfer", "reqNO": number}))
+        .collect();
+    json!({"orders": orders})
 }
 
 pub fn any() -> SocketAddr {
@@ -262,6 +339,32 @@ pub fn pending() -> Found {
     Found::Open {
         record,
         query: Some(r#"{"query":{"bank":"CMB"},"traceparent":"00-ab-cd-01"}"#.into()),
+    }
+}
+
+pub fn settled_as_b1() -> World {
+    World {
+        found: Found::Settled {
+            status: Terminal::Success,
+            offset: 9,
+        },
+        result: Some(OrderResult {
+            key: OrderKey::parse("transfer/TX1").unwrap(),
+            phase: 0,
+            outcome: Outcome::Settled {
+                status: Terminal::Success,
+                source: "inquiry".into(),
+                rsp_no: Some("B1".into()),
+                ret_cd: None,
+                ret_msg: None,
+            },
+            asked: 3,
+            first_seen: 1,
+            at: 2,
+            event: (7, 1),
+            traceparent: None,
+        }),
+        ..World::default()
     }
 }
 
