@@ -182,7 +182,7 @@ impl World {
                 match trouble {
                     Some(Trouble::QuestionHangs) => std::future::pending().await,
                     Some(Trouble::QuestionsHangAbout(order)) if about.as_str() == order => {
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }
                     Some(Trouble::FirstQuestionPanics) => assert!(!first, "the first one panics"),
                     _ => {}

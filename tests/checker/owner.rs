@@ -10,8 +10,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-type Books = Arc<Mutex<(HashMap<String, &'static str>, Vec<Value>)>>;
+type Books = Arc<Mutex<(HashMap<String, &'static str>, Vec<(Instant, Value)>)>>;
 
 /// A query interface. Orders of which nothing was said are in progress.
 pub struct Owner {
@@ -50,8 +51,15 @@ impl Owner {
         let about = books
             .1
             .iter()
+            .map(|(_, question)| question)
             .filter(|question| question["reqNO"] == req_no);
         about.cloned().collect()
+    }
+
+    /// When each question came, all orders.
+    pub fn times(&self) -> Vec<Instant> {
+        let books = self.books.lock().unwrap();
+        books.1.iter().map(|(at, _)| *at).collect()
     }
 }
 
@@ -60,7 +68,7 @@ async fn answer(State(books): State<Books>, Json(question): Json<Value>) -> Json
     let req_no = question["reqNO"].clone();
     let status = req_no.as_str().and_then(|req_no| books.0.get(req_no));
     let status = *status.unwrap_or(&"3");
-    books.1.push(question);
+    books.1.push((Instant::now(), question));
     Json(json!({
         "status": status, "reqNO": req_no, "rspNO": "B1", "retCd": "0000", "retMsg": "said so",
         "data": {"teller": 7},

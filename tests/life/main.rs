@@ -26,6 +26,7 @@ mod alerts;
 mod http_api;
 mod inlets;
 mod java_reader;
+mod on_demand;
 mod refusals;
 mod terminal_events;
 mod too_large;
