@@ -147,7 +147,7 @@ impl<S: Store> Shard<S> {
             for command in std::mem::take(&mut self.out.commands) {
                 self.carry_out(command);
             }
-            if let Err(error) = self.letters.send() {
+            if let Err(error) = self.letters.send(self.ports.clock.monotonic()) {
                 let first = self.letters.next_offset();
                 self.step(
                     self.core.generation(),
@@ -163,7 +163,7 @@ impl<S: Store> Shard<S> {
 
     fn delivered(&mut self, delivered: Delivered) {
         let generation = delivered.ticket.generation;
-        match self.letters.settle(delivered) {
+        match self.letters.settle(delivered, self.ports.clock.monotonic()) {
             Fate::Acknowledged(offset, reason) => {
                 if let Some(reason) = reason {
                     self.step(generation, Input::NotForwarded(offset, reason));
@@ -174,7 +174,7 @@ impl<S: Store> Shard<S> {
                 let failed = Input::Acknowledged(offset, Err(error.to_string()));
                 self.step(generation, failed);
             }
-            // Sent at the end of this turn.
+            // Sent at the end of this turn, or of one that is a second later at most.
             Fate::Again => {}
         }
     }

@@ -107,6 +107,7 @@ impl<S: Store> Inlet<S> {
         let mut asked = Box::pin(self.ends_later());
         loop {
             let full = self.letters.is_full();
+            let waits = full || self.letters.rests();
             tokio::select! {
                 biased;
                 delivered = self.letters.delivered() => self.acknowledged(delivered)?,
@@ -118,9 +119,9 @@ impl<S: Store> Inlet<S> {
                     self.hold_against(from, ends)?;
                     asked = Box::pin(self.ends_later());
                 }
-                () = tokio::time::sleep(Duration::from_millis(20)), if full => {}
+                () = tokio::time::sleep(Duration::from_millis(20)), if waits => {}
             }
-            self.letters.send()?;
+            self.letters.send(self.ports.clock.monotonic())?;
             let next = self.open.first().copied().unwrap_or(self.position);
             if next > self.committed {
                 self.committed = next;
@@ -212,7 +213,7 @@ impl<S: Store> Inlet<S> {
         let Some(delivered) = delivered else {
             return Ok(());
         };
-        match self.letters.settle(delivered) {
+        match self.letters.settle(delivered, self.ports.clock.monotonic()) {
             Fate::Acknowledged(offset, reason) => {
                 self.open.remove(&offset);
                 match reason {

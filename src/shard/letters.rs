@@ -1,7 +1,8 @@
 //! Dead letters and forwards on their way out. What the producer has no room for waits here, and what
 //! was sent is kept until it is acknowledged: a broker may refuse it for its size as late as then, and
-//! it goes again with less. The answers come back through one bounded channel, which bounds what is
-//! under way.
+//! it goes again with less. One that fails otherwise goes again after a rest: whatever is wrong with a
+//! topic for a few events must not keep the orders of the shard from being settled. The answers come
+//! back through one bounded channel, which bounds what is under way.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,6 +19,9 @@ const UNDER_WAY: usize = 512;
 
 /// Bytes of originals on their way out, beyond which an inlet takes no more.
 const FULL_BYTES: usize = 16 << 20;
+
+/// What failed is sent again after this.
+const AGAIN: Millis = 1_000;
 
 /// The longest key, and the original headers in all, that a record keeps that was too large, in bytes.
 const SHED_TO: usize = 4_096;
@@ -141,7 +145,7 @@ pub(super) enum Fate {
     Acknowledged(u64, Option<Reason>),
     /// Given up; its event is to be read again.
     Failed(u64, ProduceError),
-    /// It was too large and waits again, with less.
+    /// It was too large, or failed, and waits to be sent again.
     Again,
 }
 
@@ -151,9 +155,13 @@ pub(super) struct Letters {
     partition: u16,
     generation: u64,
     waiting: VecDeque<Letter>,
+    /// Failed, to be sent again when it is time.
+    failed: Vec<Letter>,
+    /// In monotonic milliseconds.
+    again_at: Millis,
     /// Sent and not acknowledged, by offset.
     under_way: BTreeMap<u64, Letter>,
-    /// Of the originals of both.
+    /// Of the originals of all.
     bytes: usize,
     answers: mpsc::Sender<Delivered>,
     delivered: mpsc::Receiver<Delivered>,
@@ -167,6 +175,8 @@ impl Letters {
             partition,
             generation: 0,
             waiting: VecDeque::new(),
+            failed: Vec::new(),
+            again_at: 0,
             under_way: BTreeMap::new(),
             bytes: 0,
             answers,
@@ -179,6 +189,7 @@ impl Letters {
         if self.generation != generation {
             self.generation = generation;
             self.waiting.clear();
+            self.failed.clear();
             self.under_way.clear();
             self.bytes = 0;
         }
@@ -189,8 +200,14 @@ impl Letters {
         self.waiting.push_back(letter);
     }
 
-    /// Sends what there is room for.
-    pub fn send(&mut self) -> Result<(), ProduceError> {
+    /// Sends what there is room for, at monotonic time `now`.
+    ///
+    /// # Errors
+    /// Nothing will ever be sent any more.
+    pub fn send(&mut self, now: Millis) -> Result<(), ProduceError> {
+        if now >= self.again_at {
+            self.waiting.extend(self.failed.drain(..));
+        }
         while let Some(letter) = self.waiting.pop_front() {
             let ticket = Ticket {
                 partition: self.partition,
@@ -211,40 +228,76 @@ impl Letters {
                 }
                 Err(ProduceError::TooLarge) => {
                     self.bytes -= letter.bytes();
-                    self.lighten(letter)?;
+                    self.lighten(letter, now);
                 }
-                Err(error) => {
+                Err(error @ ProduceError::Closed) => {
                     self.waiting.push_front(letter);
                     return Err(error);
                 }
+                Err(error) => self.fail(letter, &error, now),
             }
         }
         Ok(())
     }
 
-    /// Takes what [`Letters::delivered`] gave; [`Letters::send`] is to follow.
-    pub fn settle(&mut self, delivered: Delivered) -> Fate {
+    /// Takes what [`Letters::delivered`] gave, at monotonic time `now`; [`Letters::send`] is to follow.
+    pub fn settle(&mut self, delivered: Delivered, now: Millis) -> Fate {
         let Delivered { ticket, outcome } = delivered;
         let letter = self.under_way.remove(&ticket.offset);
-        self.bytes -= letter.as_ref().map_or(0, Letter::bytes);
-        match (outcome, letter) {
-            (Ok(()), letter) => {
-                Fate::Acknowledged(ticket.offset, letter.and_then(|letter| letter.reason()))
-            }
-            (Err(ProduceError::TooLarge), Some(letter)) => match self.lighten(letter) {
-                Ok(()) => Fate::Again,
+        let Some(letter) = letter else {
+            return match outcome {
+                Ok(()) => Fate::Acknowledged(ticket.offset, None),
                 Err(error) => Fate::Failed(ticket.offset, error),
-            },
-            (Err(error), _) => Fate::Failed(ticket.offset, error),
+            };
+        };
+        match outcome {
+            Ok(()) => {
+                self.bytes -= letter.bytes();
+                return Fate::Acknowledged(ticket.offset, letter.reason());
+            }
+            Err(ProduceError::TooLarge) => {
+                self.bytes -= letter.bytes();
+                self.lighten(letter, now);
+            }
+            Err(error @ ProduceError::Closed) => {
+                self.bytes -= letter.bytes();
+                return Fate::Failed(ticket.offset, error);
+            }
+            Err(error) => self.fail(letter, &error, now),
+        }
+        Fate::Again
+    }
+
+    fn lighten(&mut self, letter: Letter, now: Millis) {
+        match letter.clone().lightened(self.partition) {
+            Some(lighter) => {
+                self.bytes += lighter.bytes();
+                self.waiting.push_front(lighter);
+            }
+            None => {
+                self.bytes += letter.bytes();
+                self.fail(letter, &ProduceError::TooLarge, now);
+            }
         }
     }
 
-    fn lighten(&mut self, letter: Letter) -> Result<(), ProduceError> {
-        let lighter = letter.lightened(self.partition);
-        let lighter = lighter.ok_or(ProduceError::TooLarge)?;
-        self.bytes += lighter.bytes();
-        self.waiting.push_front(lighter);
-        Ok(())
+    /// What is already counted goes again after a rest; the first of them says why.
+    fn fail(&mut self, letter: Letter, error: &ProduceError, now: Millis) {
+        if self.failed.is_empty() {
+            self.again_at = now + AGAIN;
+            tracing::warn!(
+                partition = self.partition,
+                offset = letter.offset(),
+                %error,
+                "a dead letter or a forward was not delivered and is sent again; its event holds the position"
+            );
+        }
+        self.failed.push(letter);
+    }
+
+    /// Whether something waits to be sent again.
+    pub fn rests(&self) -> bool {
+        !self.failed.is_empty()
     }
 
     /// The offset that waits longest; 0: none.
@@ -254,7 +307,7 @@ impl Letters {
 
     /// Whether no more should be pushed for now.
     pub fn is_full(&self) -> bool {
-        !self.waiting.is_empty() || self.bytes >= FULL_BYTES
+        !self.waiting.is_empty() || self.bytes >= FULL_BYTES || self.failed.len() >= UNDER_WAY
     }
 
     /// The next delivery of this generation. Cancelling loses nothing.
@@ -270,7 +323,13 @@ impl Letters {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
     use super::*;
+    use crate::config::GroupProtocol;
+    use crate::kafka::producer;
+    use crate::kafka::settings::{Settings, Topics, World};
+    use crate::kafka::thread::KafkaThread;
 
     fn original(header_bytes: usize) -> Original {
         Original {
@@ -344,5 +403,91 @@ mod tests {
         };
         assert_eq!((dead.reason, dead.partition), (Reason::TooLarge, 3));
         assert_eq!(dead.original.value.as_ref().map(Vec::len), Some(50_000));
+    }
+
+    /// A way out through a producer that reaches no broker: whatever is sent stays under way.
+    fn unanswered() -> (Letters, KafkaThread) {
+        let settings = Settings {
+            app: "pay".to_owned(),
+            shards: 4,
+            window: 1,
+            bootstrap: "127.0.0.1:1".to_owned(),
+            topics: Topics {
+                events: "e".to_owned(),
+                results: "r".to_owned(),
+                dead_letters: "d".to_owned(),
+            },
+            world: World::Real,
+            protocol: GroupProtocol::Classic,
+            properties: BTreeMap::new(),
+        };
+        let (producer, thread) = producer::spawn(&settings).unwrap();
+        (Letters::new(producer, 3), thread)
+    }
+
+    fn fails(letters: &mut Letters, offset: u64, error: ProduceError, now: Millis) -> Fate {
+        let ticket = Ticket {
+            partition: 3,
+            generation: letters.generation,
+            offset,
+        };
+        letters.settle(
+            Delivered {
+                ticket,
+                outcome: Err(error),
+            },
+            now,
+        )
+    }
+
+    fn refused() -> ProduceError {
+        ProduceError::Kafka(KafkaError::MessageProduction(
+            RDKafkaErrorCode::TopicAuthorizationFailed,
+        ))
+    }
+
+    #[test]
+    fn what_fails_is_sent_again_after_a_rest_and_holds_up_nothing_else() {
+        let (mut letters, _thread) = unanswered();
+        let dead = |offset| {
+            let refusal = Refusal::new(Reason::NotJson, "no JSON");
+            Letter::dead(3, offset, 7, refusal, original(0))
+        };
+        letters.enter(1);
+        letters.push(dead(42));
+        letters.send(5_000).unwrap();
+        let all = letters.bytes;
+        let fate = fails(&mut letters, 42, refused(), 5_000);
+        assert!(matches!(fate, Fate::Again), "{fate:?}");
+        letters.push(dead(43));
+        letters.send(5_999).unwrap();
+        assert_eq!(letters.under_way.keys().collect::<Vec<_>>(), [&43]);
+        assert!(letters.rests() && !letters.is_full());
+        letters.send(6_000).unwrap();
+        assert_eq!(letters.under_way.keys().collect::<Vec<_>>(), [&42, &43]);
+        assert!(!letters.rests());
+        assert_eq!(letters.bytes, 2 * all);
+    }
+
+    #[test]
+    fn what_is_too_large_with_nothing_left_to_leave_out_is_sent_again_too() {
+        let (mut letters, _thread) = unanswered();
+        let refusal = Refusal::new(Reason::NotJson, "no JSON");
+        let nothing = Original::default();
+        letters.push(Letter::dead(3, 42, 7, refusal, nothing));
+        letters.send(0).unwrap();
+        let fate = fails(&mut letters, 42, ProduceError::TooLarge, 0);
+        assert!(matches!(fate, Fate::Again), "{fate:?}");
+        assert_eq!((letters.failed.len(), letters.bytes), (1, 0));
+    }
+
+    #[test]
+    fn a_producer_that_has_ended_ends_the_wait() {
+        let (mut letters, _thread) = unanswered();
+        let refusal = Refusal::new(Reason::NotJson, "no JSON");
+        letters.push(Letter::dead(3, 42, 7, refusal, original(0)));
+        letters.send(0).unwrap();
+        let fate = fails(&mut letters, 42, ProduceError::Closed, 0);
+        assert!(matches!(fate, Fate::Failed(42, _)), "{fate:?}");
     }
 }
