@@ -5,6 +5,7 @@
 //! The protocol's rules and the accidents that each prevents are in docs/ARCHITECTURE.md.
 
 mod answers;
+mod cut;
 mod flight;
 mod gate;
 pub mod input;
@@ -28,6 +29,7 @@ use crate::domain::status::Terminal;
 use crate::metrics::label::{PauseReason, RecoveryCause as Cause};
 use crate::plant::{self, Plant};
 use crate::store::script::{Floor, Token};
+use cut::Cut;
 use gate::Gate;
 use input::{Command, Input, Note, Output};
 use intake::Intake;
@@ -122,6 +124,8 @@ pub struct Core {
     permits: Vec<u32>,
     /// Results below were told already, or are history that a rebuild reads again.
     told: u64,
+    /// Of both logs (events, results), where they were seen to end below our position.
+    cut: [Cut; 2],
     /// What a planted bug keeps of the old generation.
     #[cfg(test)]
     kept: Wheel,
@@ -141,6 +145,7 @@ impl Core {
             floor: None,
             permits,
             told: 0,
+            cut: [Cut::default(); 2],
             #[cfg(test)]
             kept: Wheel::default(),
         }

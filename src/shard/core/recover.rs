@@ -8,7 +8,6 @@ use super::scripts::Outbox;
 use super::types::TypeTable;
 use super::{Core, Gate, Generation, Phase, Rebuild, Wheel};
 use crate::domain::order::Millis;
-use crate::kafka::Ends;
 use crate::metrics::label::RecoveryCause as Cause;
 use crate::plant::{self, Plant};
 use crate::store::script::Meta;
@@ -163,17 +162,23 @@ impl Core {
             }
             Err(_) => return,
         };
-        let (Some(own), Some((events, results, asked_at))) = (&mut self.own, asked_from) else {
+        let (Some(own), Some((events, mut results, asked_at))) = (&mut self.own, asked_from) else {
             return;
         };
-        let positions = [
-            ("order-events", events, ends.events),
-            ("order-results", results, ends.results),
-        ];
-        if let Some((log, position, ends)) = positions
-            .into_iter()
-            .find(|(_, position, ends)| outside(*position, *ends))
-        {
+        if self.phase == Phase::AskingEnds && own.rebuild.is_some() {
+            // Retention went on since the rebuild began: what is left is all that a new one would read,
+            // and no command could move this `R`, which each acquire takes from the mark.
+            own.results.begin_at(ends.results.low);
+            results = own.results.position();
+        }
+        let [events_cut, results_cut] = &mut self.cut;
+        let outside = [
+            ("order-events", events, ends.events, events_cut),
+            ("order-results", results, ends.results, results_cut),
+        ]
+        .into_iter()
+        .find_map(|(log, position, ends, cut)| Some((log, position, cut.outside(position, ends)?)));
+        if let Some((log, position, ends)) = outside {
             out.notes.push(Note::Alarm(Alarm::OutOfRange {
                 log,
                 position,
@@ -269,11 +274,6 @@ impl Core {
         out.notes.push(Note::Alarm(Alarm::Step(step, error)));
         self.recover(Cause::Unavailable, out);
     }
-}
-
-/// A position is good from the oldest record up to the end: a log that was emptied has `low == high`.
-fn outside(position: u64, ends: Ends) -> bool {
-    position < ends.low || position > ends.high
 }
 
 #[cfg(test)]

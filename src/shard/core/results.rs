@@ -61,6 +61,11 @@ impl Results {
     pub fn is_empty(&self) -> bool {
         self.unfolded.is_empty()
     }
+
+    /// Reads nothing below this offset: it is gone.
+    pub fn begin_at(&mut self, low: u64) {
+        self.position = self.position.max(low);
+    }
 }
 
 const HOUR: Millis = 3_600_000;

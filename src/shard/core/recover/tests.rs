@@ -5,7 +5,7 @@ use crate::domain::event::{Reason, Refusal};
 use crate::domain::order::{MarkKey, OrderKey};
 use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::Terminal;
-use crate::kafka::{EventRecord, ResultRecord};
+use crate::kafka::{Ends, EventRecord, ResultRecord};
 use crate::metrics::label::{EventOutcome, ResultKind};
 use crate::shard::core::input::Input;
 use crate::shard::core::plan::Plan;

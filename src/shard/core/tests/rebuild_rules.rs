@@ -245,3 +245,25 @@ fn a_rebuild_does_not_take_back_what_the_group_knows() {
     bench.pass(20_000);
     assert_eq!(bench.committed, [2]);
 }
+
+#[test]
+fn a_half_rebuilt_view_goes_on_where_retention_has_trimmed_its_results() {
+    let mut bench = rebuilding();
+    bench.pass(2_000);
+    assert_eq!(bench.meta().rebuild, Some(0));
+    // The results that the rebuild began with are gone when the next owner comes.
+    bench.ends.results = Ends { low: 2, high: 2 };
+    bench.core = Core::new(plan(), 20);
+    bench.input(Input::Assigned);
+    let key = order("pay", 1, true);
+    for (offset, status) in [(0, Terminal::Success), (1, Terminal::Failure)] {
+        bench.event_at(
+            offset,
+            bench.now(),
+            &Said::settle(&key, bench.now(), status),
+        );
+    }
+    bench.pass(2_000);
+    assert_eq!(bench.core.phase(), Phase::Open);
+    assert_eq!(bench.meta().r, 2);
+}

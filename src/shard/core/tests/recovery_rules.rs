@@ -259,3 +259,31 @@ fn an_order_that_is_asked_before_a_wipe_is_asked_after_it() {
     bench.answer(&ask, says(Terminal::Success));
     assert_eq!(status(bench.only_result()), Status::Success);
 }
+
+#[test]
+fn a_log_that_grows_over_a_position_beyond_its_end_skips_no_event() {
+    let mut bench = Bench::open();
+    for n in 0..3 {
+        bench.event(&Said::pending(
+            &order("pay", n, true),
+            bench.now(),
+            Open::InProgress,
+        ));
+    }
+    bench.pass(1_100);
+    assert_eq!(bench.meta().e, 3);
+    // The log has lost its last two events, and others are appended where they lay.
+    bench.input(Input::Revoked);
+    bench.ends.events = Ends { low: 0, high: 1 };
+    bench.input(Input::Assigned);
+    assert!(out_of_range(&bench));
+    bench.ends.events = Ends { low: 0, high: 4 };
+    bench.pass(30_000);
+    let phase = bench.core.phase();
+    assert!(matches!(phase, Phase::Resting(_)), "{phase:?}");
+    // The way out is the position where the log was seen to end: a view that lies there goes on.
+    bench.store.wipe(SHARD);
+    bench.floor.floor = Floor { e: 1, r: 0 };
+    bench.pass(10_000);
+    assert_eq!(bench.core.phase(), Phase::FoldingEvents(4));
+}

@@ -96,10 +96,11 @@ fn core_print(core: &Core) -> u64 {
         permits: _,
         // For people only.
         told: _,
+        cut,
         kept,
     } = core;
     let Some(own) = own else {
-        return print(&(phase, began, floor, kept));
+        return print(&(phase, began, floor, cut, kept));
     };
     let Generation {
         token,
@@ -124,8 +125,9 @@ fn core_print(core: &Core) -> u64 {
         floored_at,
     } = own;
     let all = (
-        (phase, began, floor, kept, token, e, committed, time_base),
-        (caught_up, asked_from, stands_at, surveyed_at, floored_at),
+        (phase, began, floor, cut, kept),
+        (token, e, committed, time_base, caught_up),
+        (asked_from, stands_at, surveyed_at, floored_at),
         (types, intake, results, gate, wheel, outbox, rebuild),
     );
     print_but(&all, &["version: ", "clock: "])
