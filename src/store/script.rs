@@ -368,6 +368,8 @@ pub struct Survey {
     pub slots: Vec<Slot>,
     /// Exhausted orders by type.
     pub exhausted: Vec<(TypeId, u64)>,
+    /// Pending orders of all slots, as the meta counts them; `None`: the view is older than that count.
+    pub pending: Option<u64>,
     /// Exhausted orders as the list of them has it.
     pub listed: u64,
     /// Records, pending and exhausted.
@@ -380,10 +382,16 @@ pub struct Survey {
 
 impl Survey {
     /// How many orders the view has lost, or holds beside its own count of them. Scripts change
-    /// records, slots and list together, so anything but 0 is damage from outside.
+    /// records, slots, list and the counts in the meta together, so anything but 0 is damage from
+    /// outside. The counts in the meta tell when records went together with their slots or their list.
     pub fn unaccounted(&self) -> u64 {
         let counted: u64 = self.slots.iter().map(|slot| slot.count).sum();
-        (counted + self.listed).abs_diff(self.records)
+        let exhausted: u64 = self.exhausted.iter().map(|(_, count)| count).sum();
+        let pending = self.pending.unwrap_or(counted);
+        (counted + self.listed)
+            .abs_diff(self.records)
+            .max(pending.abs_diff(counted))
+            .max(exhausted.abs_diff(self.listed))
     }
 }
 

@@ -51,6 +51,7 @@ impl Shard {
                 mark_key: acquire.mark_key,
                 types: BTreeMap::new(),
                 hours: BTreeMap::new(),
+                pending: 0,
             });
         }
         let meta = self.read_meta(now)?;
@@ -103,6 +104,7 @@ impl Shard {
                 })
                 .collect(),
             exhausted: exhausted.map(|(id, f)| (*id, f.exhausted)).collect(),
+            pending: Some(meta.pending),
             listed: self.exhausted.len() as u64,
             records: self.records.values().map(|of| of.len() as u64).sum(),
             oldest_exhaustion: self.exhausted.values().min().copied(),
@@ -245,6 +247,7 @@ impl Fields {
                 format!("{:032x}", u128::from_be_bytes(self.mark_key.0)),
             ),
             ("hours", hours),
+            ("pending", self.pending.to_string()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

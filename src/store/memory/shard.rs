@@ -45,6 +45,8 @@ pub(super) struct Fields {
     pub types: BTreeMap<TypeId, TypeFields>,
     /// Hours that have marks, and the first hash that was not dropped yet.
     pub hours: BTreeMap<u32, u16>,
+    /// Orders in all slots of first sight.
+    pub pending: u64,
 }
 
 /// What the meta hash keeps of a type.
@@ -283,6 +285,9 @@ impl Shard {
         slot.count += 1;
         slot.e = slot.e.min(record.event_offset);
         slot.first_seen = slot.first_seen.min(record.first_seen);
+        if let Some(meta) = &mut self.meta {
+            meta.pending += 1;
+        }
         Ok(())
     }
 
@@ -294,6 +299,9 @@ impl Shard {
             slot.count -= 1;
             if slot.count == 0 {
                 self.slots.remove(&key);
+            }
+            if let Some(meta) = &mut self.meta {
+                meta.pending -= 1;
             }
         }
         Ok(())

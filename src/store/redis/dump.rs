@@ -122,7 +122,7 @@ fn order(name: &[u8]) -> Result<String, StoreError> {
 fn meta_texts(meta: &reply::Fields) -> Result<BTreeMap<String, String>, StoreError> {
     let mut texts = BTreeMap::new();
     for name in [
-        "layout", "shards", "epoch", "token", "version", "e", "r", "clock", "rebuild",
+        "layout", "shards", "epoch", "token", "version", "e", "r", "clock", "rebuild", "pending",
     ] {
         if let Some(value) = meta.get(name) {
             let value = String::from_utf8_lossy(value).into_owned();

@@ -206,6 +206,7 @@ pub(super) fn survey(value: Value) -> Read<Survey> {
         rebuilding: meta.rebuild()?.is_some(),
         slots,
         exhausted,
+        pending: meta.get("pending").map(number).transpose()?,
         listed,
         records,
         oldest_exhaustion: oldest.map(|score| number(&bytes(score)?)).transpose()?,

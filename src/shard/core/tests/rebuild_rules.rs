@@ -267,3 +267,18 @@ fn a_half_rebuilt_view_goes_on_where_retention_has_trimmed_its_results() {
     assert_eq!(bench.core.phase(), Phase::Open);
     assert_eq!(bench.meta().r, 2);
 }
+
+#[test]
+fn a_view_that_has_lost_orders_and_their_count_alike_is_given_up() {
+    let mut bench = Bench::open();
+    let said = |bench: &Bench| Said::pending(&order("pay", 1, true), bench.now(), Open::InProgress);
+    bench.event(&said(&bench));
+    bench.ends.events = Ends { low: 0, high: 1 };
+    for hash in 0..RECORD_HASHES {
+        bench.store.lose(SHARD, Key::Records(hash));
+    }
+    bench.store.lose(SHARD, Key::Slots);
+    bench.pass(10_000);
+    assert!(bench.notes.contains(&Note::Alarm(Alarm::Unaccounted(1))));
+    assert_eq!(bench.meta().rebuild, Some(0));
+}

@@ -23,7 +23,7 @@ elseif ARGV[5] == '' then
 else
   call('HSET', META, 'layout', ARGV[1], 'shards', ARGV[3], 'epoch', '1', 'token', ARGV[2],
     'version', '0', 'e', ARGV[5], 'r', ARGV[6], 'rebuild', ARGV[6], 'clock', '0',
-    'mark_key', ARGV[4])
+    'mark_key', ARGV[4], 'pending', '0')
   -- What a lost meta hash left behind belongs to no view; marks and stale bucket entries say nothing
   -- under a new secret and without their records.
   for at = 1, #ARGV[7], 2 do

@@ -8,7 +8,7 @@
 -- Answers nil, and changes nothing, unless token and version are the view's. That also makes every
 -- repeat harmless: the first run has moved the version.
 
-local view = call('HMGET', META, 'layout', 'token', 'version', 'e', 'r', 'hours')
+local view = call('HMGET', META, 'layout', 'token', 'version', 'e', 'r', 'hours', 'pending')
 if not check_layout(view[1]) or view[2] ~= ARGV[2] or view[3] ~= ARGV[3] then
   return false
 end
@@ -149,9 +149,10 @@ local function slot(type_id, first_seen)
   if not found then
     local name = type_id .. '.' .. number
     local packed = call('HGET', H, name)
-    found = { name = name, count = 0 }
+    found = { name = name, count = 0, before = 0 }
     if packed then
       found.count, found.e, found.first_seen = unpack_at('>I4I6I6', packed)
+      found.before = found.count
     end
     slots[at] = found
   end
@@ -218,12 +219,17 @@ local function finish()
     if into.head then call('LPUSH', into.key, unpack(into.head)) end
     if into.tail then call('RPUSH', into.key, unpack(into.tail)) end
   end
+  local change = 0
   for _, found in pairs(slots) do
+    change = change + found.count - found.before
     if found.count > 0 then
       call('HSET', H, found.name, pack('>I4I6I6', found.count, found.e, found.first_seen))
     else
       call('HDEL', H, found.name)
     end
+  end
+  if change ~= 0 and view[7] then
+    set('pending', string.format('%.0f', view[7] + change))
   end
   for field, score in pairs(scores) do
     if score then
