@@ -1,6 +1,7 @@
-//! The eight threads on which publishers do what blocks (opening, committing), and the one that
-//! destroys the discarded ones. Whoever drives a shard awaits; no shard's commit may hold up the
-//! runtime, nor more than an eighth of the others.
+//! The threads on which publishers do what blocks, eight for commits and eight for opening, and the one
+//! that destroys the discarded ones. Whoever drives a shard awaits; no shard's commit may hold up the
+//! runtime, nor more than an eighth of the others. Opening waits for a coordinator, ten seconds where
+//! that is away: shards that recover must not hold up the commits of those that work.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -20,7 +21,8 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Cloning shares the threads; they end with the last clone.
 #[derive(Clone)]
 pub(super) struct Pool {
-    jobs: SyncSender<Job>,
+    commits: SyncSender<Job>,
+    openings: SyncSender<Job>,
     discarded: SyncSender<Box<dyn Send>>,
 }
 
@@ -35,42 +37,32 @@ pub(super) enum NotRun {
 
 impl Pool {
     pub(super) fn start() -> std::io::Result<Self> {
-        let (jobs, queue) = sync_channel::<Job>(QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
-        for number in 0..THREADS {
-            let queue = Arc::clone(&queue);
-            std::thread::Builder::new()
-                .name(format!("kafka-publish-{number}"))
-                .spawn(move || {
-                    while let Some(job) = next(&queue) {
-                        // A panic is seen by the one who waits for this job; the thread serves on.
-                        drop(catch_unwind(AssertUnwindSafe(job)));
-                    }
-                })?;
-        }
         let (discarded, remains) = sync_channel::<Box<dyn Send>>(QUEUE);
         std::thread::Builder::new()
             .name("kafka-reaper".to_owned())
             .spawn(move || remains.into_iter().for_each(drop))?;
-        Ok(Self { jobs, discarded })
+        Ok(Self {
+            commits: threads("kafka-publish")?,
+            openings: threads("kafka-open")?,
+            discarded,
+        })
     }
 
-    /// Queues a job at once; the future is its outcome. When nobody waits any more, the outcome is
+    /// Queues a commit at once; the future is its outcome. When nobody waits any more, the outcome is
     /// dropped on the pool's thread.
     pub(super) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, NotRun>> + Send + 'static {
-        let (report, outcome) = oneshot::channel();
-        let job = Box::new(move || drop(report.send(job())));
-        let queued = self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => NotRun::Busy,
-            TrySendError::Disconnected(_) => NotRun::Ended,
-        });
-        async move {
-            queued?;
-            outcome.await.map_err(|_| NotRun::Ended)
-        }
+        queue(&self.commits, job)
+    }
+
+    /// As [`Pool::run`], on the threads for opening.
+    pub(super) fn open<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, NotRun>> + Send + 'static {
+        queue(&self.openings, job)
     }
 
     /// Drops something whose end can block: a producer flushes for half a second.
@@ -78,6 +70,40 @@ impl Pool {
         if let Err(error) = self.discarded.try_send(Box::new(what)) {
             tracing::warn!(%error, "a discarded producer is destroyed in place");
         }
+    }
+}
+
+/// Starts threads that serve one queue.
+fn threads(name: &str) -> std::io::Result<SyncSender<Job>> {
+    let (jobs, queue) = sync_channel::<Job>(QUEUE);
+    let queue = Arc::new(Mutex::new(queue));
+    for number in 0..THREADS {
+        let queue = Arc::clone(&queue);
+        std::thread::Builder::new()
+            .name(format!("{name}-{number}"))
+            .spawn(move || {
+                while let Some(job) = next(&queue) {
+                    // A panic is seen by the one who waits for this job; the thread serves on.
+                    drop(catch_unwind(AssertUnwindSafe(job)));
+                }
+            })?;
+    }
+    Ok(jobs)
+}
+
+fn queue<T: Send + 'static>(
+    jobs: &SyncSender<Job>,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, NotRun>> + Send + 'static {
+    let (report, outcome) = oneshot::channel();
+    let job = Box::new(move || drop(report.send(job())));
+    let queued = jobs.try_send(job).map_err(|error| match error {
+        TrySendError::Full(_) => NotRun::Busy,
+        TrySendError::Disconnected(_) => NotRun::Ended,
+    });
+    async move {
+        queued?;
+        outcome.await.map_err(|_| NotRun::Ended)
     }
 }
 
@@ -120,5 +146,23 @@ mod tests {
         }
         assert!(refused > 0);
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn openings_that_hang_hold_up_no_commit() {
+        let pool = Pool::start().unwrap();
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let shared = Arc::new(Mutex::new(blocked));
+        let mut hanging = Vec::new();
+        for _ in 0..THREADS * 2 {
+            let job = Arc::clone(&shared);
+            hanging.push(pool.open(move || job.lock().unwrap().recv().is_ok()));
+        }
+        let committed = tokio::time::timeout(std::time::Duration::from_secs(10), pool.run(|| 7));
+        assert_eq!(committed.await, Ok(Ok(7)));
+        drop(release);
+        for opening in hanging {
+            assert_eq!(opening.await, Ok(false));
+        }
     }
 }

@@ -88,7 +88,7 @@ impl PublisherPool {
     pub async fn open(&self, shard: u16, standing: Standing) -> Result<Publisher, PublishError> {
         let owner = self.clone();
         self.pool
-            .run(move || {
+            .open(move || {
                 // A revoked owner that opens late would fence its successor.
                 if !standing() {
                     return Err(PublishError::Revoked);
