@@ -63,6 +63,12 @@ pub fn ceiling(prefix: &str, order_type: &TypeName) -> String {
     format!("{prefix}t{order_type}")
 }
 
+/// HASH: order type -> the last word on its pause; of no shard, never expires. A word is its time in
+/// milliseconds, `1` paused or `0` resumed, and a JSON array of actor and reason, spaces between.
+pub fn pauses(prefix: &str) -> String {
+    format!("{prefix}paused")
+}
+
 /// The two characters that name one of several hashes. Scripts and bucket entries carry them as they
 /// stand in the key, because Lua spends more on turning a number into text than on a look-up.
 pub(super) fn hash_name(hash: u16) -> HashName {

@@ -4,6 +4,7 @@ mod field;
 pub mod key;
 mod limits;
 pub mod memory;
+pub mod operator;
 pub mod redis;
 pub mod script;
 

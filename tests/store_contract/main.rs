@@ -9,6 +9,7 @@
     reason = "the whole crate is a test"
 )]
 
+mod pauses;
 #[path = "../support/random.rs"]
 mod random;
 mod raw;

@@ -8,6 +8,7 @@ use settled::clock::Clock;
 use settled::domain::order::{MarkKey, Millis, OrderId, OrderKey, TypeName};
 use settled::store::key::{Key, mark_hash};
 use settled::store::memory::MemoryStore;
+use settled::store::operator::{OperatorStore, Span};
 use settled::store::redis::RedisStore;
 use settled::store::script::{
     BATCH, Body, Claim, Floor, Folded, Found, Meta, Reply, Script, Token,
@@ -168,6 +169,8 @@ impl World {
                 "drained while full",
                 "found settled",
                 "found open",
+                "listed",
+                "listed: more",
             ] {
                 assert!(self.seen.contains_key(what), "never happened: {what}");
             }
@@ -377,6 +380,29 @@ impl World {
         self.same(&survey.0, &survey.1, &"survey");
         self.same(&meta.0, &meta.1, &"meta");
         self.same(&found.0, &found.1, &orders);
+        self.list_exhausted(pair, shard).await;
+    }
+
+    /// A stretch of the exhausted orders, page by page.
+    async fn list_exhausted(&mut self, pair: usize, shard: u16) {
+        let mut span = Span {
+            from: self.random.below(300),
+            to: (!self.random.once_in(3)).then(|| self.random.below(2_000)),
+        };
+        let limit = self.random.pick(&[1, 3, BATCH + 5]);
+        loop {
+            let Pair { memory, redis } = &self.pairs[pair];
+            let expected = memory.exhausted_now(shard, span, limit);
+            let got = redis.exhausted(shard, span, limit).await;
+            self.same(&expected, &got, &span);
+            let Ok(page) = expected else { return };
+            for _ in &page.orders {
+                self.count("listed");
+            }
+            let Some(next) = page.next else { return };
+            self.count("listed: more");
+            span.from = next;
+        }
     }
 
     /// The store's own dump, which is slow: it reads every key that the layout knows.

@@ -3,6 +3,7 @@
 //! can drive shards, snapshot them, roll them back and wipe them. It forgets all at its end.
 
 mod look;
+mod operator;
 mod run;
 mod shard;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::key::Key;
+use super::operator::TypePause;
 use super::script::{Found, Meta, Reply, Script, Survey};
 use super::{Acquire, Acquired, Dump, Slots, Store, StoreError};
 use crate::clock::Clock;
@@ -25,6 +27,7 @@ pub struct MemoryStore {
     clock: Clock,
     shards: Mutex<BTreeMap<u16, Shard>>,
     ceilings: Mutex<BTreeMap<TypeName, u64>>,
+    pauses: Mutex<BTreeMap<TypeName, TypePause>>,
 }
 
 /// One shard's view as it was at some moment.
@@ -38,6 +41,7 @@ impl MemoryStore {
             clock,
             shards: Mutex::default(),
             ceilings: Mutex::default(),
+            pauses: Mutex::default(),
         }
     }
 

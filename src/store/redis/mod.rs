@@ -4,6 +4,7 @@
 mod connection;
 mod dump;
 mod errors;
+mod operator;
 mod reply;
 mod request;
 mod source;

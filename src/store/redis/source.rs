@@ -36,6 +36,7 @@ sources! {
     SURVEY = "common" "survey";
     FIND = "common" "find";
     RESERVE = "reserve";
+    PAUSE = "pause";
     FOLD = "common" "owner" "fold";
     LOOKUP = "common" "owner" "lookup";
     CLAIM = "common" "owner" "claim";
