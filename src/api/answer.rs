@@ -218,5 +218,6 @@ fn why_not(why: CouldNotAsk) -> &'static str {
         CouldNotAsk::NotFound => "it answered 404",
         CouldNotAsk::Configuration => "it refuses our questions; an operator must look",
         CouldNotAsk::NotStarted => "no question may start at this moment",
+        CouldNotAsk::Paused => "an operator has paused this order type",
     }
 }

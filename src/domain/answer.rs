@@ -65,6 +65,8 @@ pub enum CouldNotAsk {
     Configuration,
     /// The lease or the generation ended, or the process stops: never left this process.
     NotStarted,
+    /// An operator has paused the order type: never left this process.
+    Paused,
 }
 
 impl Answer {
@@ -106,6 +108,12 @@ impl Answer {
 }
 
 impl CouldNotAsk {
+    /// Whether the question never left this process: the owner had no part in it, and the order is
+    /// due as before.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::NotStarted | Self::Paused)
+    }
+
     /// The name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -116,6 +124,7 @@ impl CouldNotAsk {
             Self::NotFound => "not_found",
             Self::Configuration => "configuration",
             Self::NotStarted => "not_started",
+            Self::Paused => "paused",
         }
     }
 }

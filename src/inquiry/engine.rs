@@ -166,6 +166,15 @@ impl Engine {
         })
     }
 
+    /// Pauses a type by an operator's word, or ends that: nothing is claimed for it, and what waits or
+    /// comes is refused as `Paused`. A question in flight goes on. Of no effect for a type that is not
+    /// configured.
+    pub fn set_paused(&self, order_type: &TypeName, paused: bool) {
+        if let Some(lane) = self.lanes.get(order_type) {
+            lane.owner.pause.set_by_operator(paused);
+        }
+    }
+
     /// Says how many orders of a type a shard holds claimed, in its wheel and in open questions; 0
     /// when it was revoked. Replaces what it said before.
     pub fn report_claimed(&self, shard: u16, order_type: &TypeName, claimed: u32) {

@@ -21,6 +21,7 @@ pub(super) struct Pause {
     until: AtomicU64,
     by_faults: AtomicBool,
     faults_in_a_row: AtomicU32,
+    by_operator: AtomicBool,
 }
 
 /// What an answer changed.
@@ -37,6 +38,12 @@ pub(super) enum Noted {
 impl Pause {
     /// Why and for how long no question may start; `None`: go on.
     pub(super) fn held(&self, now: Millis) -> Option<Answer> {
+        if self.by_operator.load(Relaxed) {
+            return Some(Answer::CouldNotAsk {
+                why: CouldNotAsk::Paused,
+                retry_after: None,
+            });
+        }
         let left = self.until.load(Relaxed).saturating_sub(now);
         (left > 0).then(|| Answer::CouldNotAsk {
             why: if self.by_faults.load(Relaxed) {
@@ -46,6 +53,11 @@ impl Pause {
             },
             retry_after: Some(left),
         })
+    }
+
+    /// An operator pauses or resumes the type; a pause of another cause goes on beside it.
+    pub(super) fn set_by_operator(&self, paused: bool) {
+        self.by_operator.store(paused, Relaxed);
     }
 
     /// Takes note of an answer that came from the owner.
@@ -132,6 +144,23 @@ mod tests {
             Noted::Misconfigured(30_000),
             "one more is enough once it was paused"
         );
+    }
+
+    #[test]
+    fn what_an_operator_paused_rests_until_it_is_resumed() {
+        let pause = Pause::default();
+        pause.set_by_operator(true);
+        let paused = Some(could_not(CouldNotAsk::Paused, None));
+        assert_eq!(pause.held(10), paused);
+        let later = could_not(CouldNotAsk::TooManyRequests, Some(2_000));
+        pause.note(&later, 10);
+        assert_eq!(pause.held(u64::MAX), paused);
+        pause.set_by_operator(false);
+        assert_eq!(
+            pause.held(1_010),
+            Some(could_not(CouldNotAsk::TooManyRequests, Some(1_000)))
+        );
+        assert_eq!(pause.held(2_010), None);
     }
 
     #[test]

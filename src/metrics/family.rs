@@ -40,6 +40,7 @@ pub(super) struct Families {
     pub oldest_pending_age: GaugeVec,
     pub oldest_overdue_age: GaugeVec,
     pub exhausted: IntGaugeVec,
+    pub paused: IntGaugeVec,
     pub questions: IntCounterVec,
     pub question_duration: HistogramVec,
     pub lateness: HistogramVec,
@@ -97,6 +98,11 @@ impl Families {
                 "exhausted_orders",
                 types,
                 "Orders whose schedule ended without a terminal answer; a human must look.",
+            )?,
+            paused: make.gauges(
+                "type_paused",
+                types,
+                "1 while an operator has paused the type: its orders are kept and nobody is asked.",
             )?,
             questions: make.counters(
                 "questions_total",

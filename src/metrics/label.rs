@@ -87,6 +87,8 @@ labels! {
         Configuration = "configuration",
         /// [`CouldNotAsk::NotStarted`].
         NotStarted = "not_started",
+        /// [`CouldNotAsk::Paused`].
+        Paused = "paused",
     }
 
     /// What became of a caller of the API who asked for an order.
@@ -279,6 +281,7 @@ impl From<&Answer> for Asked {
                 CouldNotAsk::NotFound => Self::NotFound,
                 CouldNotAsk::Configuration => Self::Configuration,
                 CouldNotAsk::NotStarted => Self::NotStarted,
+                CouldNotAsk::Paused => Self::Paused,
             },
         }
     }
@@ -339,6 +342,7 @@ mod tests {
             CouldNotAsk::NotFound,
             CouldNotAsk::Configuration,
             CouldNotAsk::NotStarted,
+            CouldNotAsk::Paused,
         ] {
             let answer = Answer::CouldNotAsk {
                 why,

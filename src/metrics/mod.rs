@@ -112,6 +112,13 @@ impl Metrics {
         Arc::clone(self.types().get(name).unwrap_or(&self.other))
     }
 
+    /// An operator has paused a type, or resumed it; of no effect for one that is not configured.
+    pub fn type_paused(&self, name: &TypeName, paused: bool) {
+        if let Some(known) = self.types().get(name) {
+            known.paused.set(i64::from(paused));
+        }
+    }
+
     /// A record of `order-events` had its effect.
     pub fn event(&self, outcome: EventOutcome) {
         self.events.of(outcome).inc();

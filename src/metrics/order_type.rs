@@ -18,6 +18,7 @@ pub struct TypeMetrics {
     flights: IntGauge,
     pub(super) pending: IntGauge,
     pub(super) exhausted: IntGauge,
+    pub(super) paused: IntGauge,
     pub(super) oldest_pending_age: Gauge,
     pub(super) oldest_overdue_age: Gauge,
 }
@@ -38,6 +39,7 @@ impl TypeMetrics {
             flights: families.flights.with_label_values(&one),
             pending: families.pending.with_label_values(&one),
             exhausted: families.exhausted.with_label_values(&one),
+            paused: families.paused.with_label_values(&one),
             oldest_pending_age: families.oldest_pending_age.with_label_values(&one),
             oldest_overdue_age: families.oldest_overdue_age.with_label_values(&one),
         }

@@ -35,7 +35,7 @@ fn a_fresh_page_shows_every_family_with_its_unit_and_prefix() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .collect();
-    assert_eq!(families.len(), 27, "{families:#?}");
+    assert_eq!(families.len(), 28, "{families:#?}");
     for family in families {
         let (family, kind) = family.split_once(' ').unwrap();
         assert!(family.starts_with("settled_"), "{family}");
@@ -45,6 +45,19 @@ fn a_fresh_page_shows_every_family_with_its_unit_and_prefix() {
             "{family}"
         );
     }
+}
+
+#[test]
+fn a_pause_shows_for_configured_types_alone() {
+    let metrics = metrics();
+    metrics.type_paused(&name("transfer"), true);
+    metrics.type_paused(&name("nobodys"), true);
+    let page = metrics.page().unwrap();
+    assert!(page.contains("settled_type_paused{type=\"transfer\"} 1\n"));
+    assert!(page.contains("settled_type_paused{type=\"other\"} 0\n"));
+    metrics.type_paused(&name("transfer"), false);
+    let page = metrics.page().unwrap();
+    assert!(page.contains("settled_type_paused{type=\"transfer\"} 0\n"));
 }
 
 #[test]

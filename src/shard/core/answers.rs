@@ -138,7 +138,7 @@ impl Core {
     ) {
         let mut record = claimed.record;
         record.leased = false;
-        if why != CouldNotAsk::NotStarted {
+        if !why.is_ours() {
             let back_off = 1_000 << record.streak.min(BACK_OFF_MAX_DOUBLINGS);
             record.streak = record.streak.saturating_add(1);
             record.due = now + retry_after.unwrap_or(0).max(back_off);
