@@ -9,10 +9,14 @@
     reason = "the whole crate is a test"
 )]
 
+mod cluster;
 mod pauses;
 #[path = "../support/random.rs"]
 mod random;
 mod raw;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/redis_cluster.rs"]
+mod redis_cluster;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 mod scripts;
@@ -32,7 +36,17 @@ fn number_from_env(name: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn memory_and_redis_agree_on_every_reply_and_every_byte() {
-    let Some(server) = RedisServer::start() else {
+    agree(RedisServer::start(), STEPS).await;
+}
+
+#[tokio::test]
+async fn memory_and_a_redis_cluster_agree_on_every_reply_and_every_byte() {
+    agree(RedisServer::start_cluster(), STEPS / 5).await;
+}
+
+/// `None`: there is no server, which was said.
+async fn agree(server: Option<RedisServer>, steps: u64) {
+    let Some(server) = server else {
         return;
     };
     let seed = number_from_env("STORE_SEED").unwrap_or_else(|| {
@@ -42,7 +56,7 @@ async fn memory_and_redis_agree_on_every_reply_and_every_byte() {
     });
     println!("STORE_SEED={seed}");
     let mut world = World::new(&server, seed).await;
-    let steps = number_from_env("STORE_STEPS").unwrap_or(STEPS);
+    let steps = number_from_env("STORE_STEPS").unwrap_or(steps);
     for _ in 0..steps {
         world.step().await;
     }

@@ -23,7 +23,11 @@ use super::redis_server::RedisServer;
 const SECOND: u32 = 1_800_000_000;
 
 async fn store_with_one_order(server: &RedisServer) -> RedisStore {
-    let store = RedisStore::connect(&server.urls(), "").await.unwrap();
+    one_order_in(RedisStore::connect(&server.urls(), "").await.unwrap()).await
+}
+
+/// Takes shard 1, and folds its first order.
+pub async fn one_order_in(store: RedisStore) -> RedisStore {
     let acquire = acquire(SECOND.into());
     assert!(matches!(
         store.acquire(acquire).await.unwrap(),
@@ -39,7 +43,7 @@ async fn store_with_one_order(server: &RedisServer) -> RedisStore {
     store
 }
 
-fn acquire(token: u64) -> Acquire {
+pub fn acquire(token: u64) -> Acquire {
     Acquire {
         shard: 1,
         shards: 4,
@@ -49,7 +53,7 @@ fn acquire(token: u64) -> Acquire {
     }
 }
 
-fn script(version: u64, body: Body) -> Script {
+pub fn script(version: u64, body: Body) -> Script {
     Script {
         token: Token(SECOND.into()),
         version,
@@ -61,7 +65,7 @@ fn script(version: u64, body: Body) -> Script {
     }
 }
 
-fn fold(number: &str) -> Body {
+pub fn fold(number: &str) -> Body {
     Body::Fold(vec![Fold {
         id: id(number),
         mark: Mark([9; 12]),

@@ -154,8 +154,14 @@ impl Reader<'_> {
         for key in keys {
             pipeline.hgetall(self.store.key(*key, self.shard));
         }
-        let answers = self.store.connections.send_all(self.shard, &pipeline);
-        answers.await?.into_iter().map(reply::fields).collect()
+        let answers = self.all_of(&pipeline).await?;
+        answers.into_iter().map(reply::fields).collect()
+    }
+
+    async fn all_of(&self, pipeline: &Pipeline) -> Result<Vec<redis::Value>, StoreError> {
+        let meta = self.store.key(Key::Meta, self.shard);
+        let connections = &self.store.connections;
+        connections.send_all(self.shard, &meta, pipeline).await
     }
 
     async fn all_fields(&self, keys: &[Key]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
@@ -171,11 +177,7 @@ impl Reader<'_> {
         let mut pipeline = Pipeline::new();
         let key = self.store.key(Key::Bucket(type_id, second), self.shard);
         pipeline.lrange(key, 0, -1);
-        let mut answers = self
-            .store
-            .connections
-            .send_all(self.shard, &pipeline)
-            .await?;
+        let mut answers = self.all_of(&pipeline).await?;
         let entries = reply::array(answers.remove(0))?;
         entries
             .map(|entry| {
@@ -190,11 +192,7 @@ impl Reader<'_> {
         let mut pipeline = Pipeline::new();
         let key = self.store.key(Key::Exhausted, self.shard);
         pipeline.zrange_withscores(key, 0, -1);
-        let mut answers = self
-            .store
-            .connections
-            .send_all(self.shard, &pipeline)
-            .await?;
+        let mut answers = self.all_of(&pipeline).await?;
         let members = reply::fields(answers.remove(0))?;
         members
             .0

@@ -5,13 +5,21 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::StoreError;
 
+/// What passes, among the errors that have no name of their own: too many clients; a slot that moves
+/// away (every script looks at its beginning); a cluster that has lost a part of itself.
+const NOT_NOW: [&str; 3] = [
+    "max number of clients",
+    "access a non local key in a cluster node",
+    "while the cluster is down",
+];
+
 /// What an error means. `NOSCRIPT` never comes here: the script is sent again with its text.
 pub(super) fn store_error(error: &RedisError) -> StoreError {
     let said = error.to_string();
     match error.kind() {
         ErrorKind::Server(kind) => match kind {
             // A refusal of ours, or a script that met what it cannot read.
-            ServerErrorKind::ResponseError if said.contains("max number of clients") => {
+            ServerErrorKind::ResponseError if NOT_NOW.iter().any(|what| said.contains(what)) => {
                 StoreError::Unavailable(said)
             }
             ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot => {
@@ -70,6 +78,8 @@ mod tests {
             "NOAUTH Authentication required.",
             "NOPERM this user has no permissions",
             "ERR max number of clients reached",
+            "ERR Script attempted to access a non local key in a cluster node script: f_0, on @user_script:14.",
+            "ERR Script attempted to execute a write command while the cluster is down and readonly",
         ] {
             let error = answered(line);
             assert!(

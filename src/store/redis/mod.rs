@@ -1,12 +1,15 @@
 //! The view in Redis: every operation is one Lua script on the keys of one shard, so each is atomic
 //! and Redis Cluster can place shards freely. Nothing is remembered here between two operations.
 
+mod cluster;
 mod connection;
 mod dump;
 mod errors;
+mod node;
 mod operator;
 mod reply;
 mod request;
+mod slots;
 mod source;
 
 use futures_util::future::try_join_all;
@@ -52,17 +55,18 @@ impl RedisStore {
     }
 
     /// Asks what must be true before any shard is taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] for a silent Redis, and for a cluster of which one node is known.
     pub async fn check(&self) -> Result<Health, StoreError> {
-        let info = self.connections.send(0, &redis::cmd("INFO")).await;
-        let info = info.map_err(|e| errors::store_error(&e))?;
         // A cluster answers for each node; all are configured alike or the operator finds out here.
-        let texts: Vec<String> = match info {
-            Value::Map(nodes) => nodes.into_iter().map(|(_, text)| text).collect(),
-            one => vec![one],
-        }
-        .into_iter()
-        .map(|text| String::from_utf8_lossy(&reply::bytes(text).unwrap_or_default()).into_owned())
-        .collect();
+        let infos = self.connections.send_each(&redis::cmd("INFO")).await?;
+        let texts: Vec<String> = infos
+            .into_iter()
+            .map(|text| {
+                String::from_utf8_lossy(&reply::bytes(text).unwrap_or_default()).into_owned()
+            })
+            .collect();
         let all = |name: &str| {
             let lines = texts.iter().flat_map(|text| text.lines());
             let mut values: Vec<_> = lines
@@ -73,6 +77,12 @@ impl RedisStore {
             values.dedup();
             values
         };
+        let is_of_a_cluster = all("redis_mode").contains(&"cluster".to_owned());
+        if is_of_a_cluster && matches!(self.connections, Connections::Node(_)) {
+            return Err(StoreError::Unavailable(
+                "one node of a Redis Cluster does not do; name several of them".to_owned(),
+            ));
+        }
         let limits = all("maxmemory").into_iter();
         Ok(Health {
             version: all("redis_version").join(", "),
