@@ -28,7 +28,7 @@ use process::{Bank, Worker};
 pub struct Site {
     /// The shared broker.
     pub broker: &'static Broker,
-    /// A redis-server of this deployment alone.
+    /// A redis-server, or a Redis Cluster, of this deployment alone.
     pub redis: RedisServer,
     /// The topics and the app.
     pub names: World,
@@ -101,7 +101,8 @@ impl Site {
             dead_letters,
             ..
         } = &self.names;
-        let (bootstrap, redis, shards) = (&self.broker.bootstrap, &self.redis.url, self.shards);
+        let (bootstrap, shards) = (&self.broker.bootstrap, self.shards);
+        let redis = self.redis.url.replace(',', r#"", ""#);
         let protocol = self.group_protocol;
         let session_ms = self.session_ms;
         let session = match protocol {

@@ -29,6 +29,8 @@ pub struct Case<'a> {
     pub questions: &'a str,
     /// What callers were told to be final.
     pub told: &'a BTreeMap<String, String>,
+    /// Events that are in their log no longer, each once.
+    pub gone: &'a [Seen],
 }
 
 /// What came out: broken promises by the order's name, and figures.
@@ -107,7 +109,7 @@ fn weigh(topics: &Topics, case: &Case<'_>) -> Verdict {
     for name in case.orders {
         orders.entry(name.clone()).or_default();
     }
-    for record in &topics.events {
+    for record in case.gone.iter().chain(&topics.events) {
         let event = value(record);
         let order = orders.entry(name(&event)).or_default();
         order.first_ms = Some(order.first_ms.map_or(record.time, |at| at.min(record.time)));
@@ -258,6 +260,7 @@ mod tests {
         topics: Topics,
         questions: Vec<Value>,
         told: BTreeMap<String, String>,
+        gone: Vec<Seen>,
     }
 
     fn record(time: i64, value: &Value) -> Seen {
@@ -305,6 +308,7 @@ mod tests {
                 },
                 questions: vec![question(1, 1_700, "3"), question(2, 2_400, "1")],
                 told: BTreeMap::new(),
+                gone: Vec::new(),
             }
         }
 
@@ -325,6 +329,7 @@ mod tests {
                     .into(),
                     questions: &lines.join("\n"),
                     told: &self.told,
+                    gone: &self.gone,
                 },
             );
             let broken = verdict
@@ -391,6 +396,8 @@ mod tests {
             let nobody = |history: &mut History| history.topics.uncommitted.push(result);
             assert_eq!(broken(nobody), ["phantom"]);
         }
+        let gone = |history: &mut History| history.gone.append(&mut history.topics.events);
+        assert_eq!(broken(gone), Vec::<&str>::new(), "it was there");
         // Without an event there is nothing to be lost.
         let eventless = |history: &mut History| history.topics.events.clear();
         assert_eq!(broken(eventless), ["phantom"]);

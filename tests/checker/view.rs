@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::Site;
 use crate::support::eventually;
+use crate::support::redis_cluster::View;
 
 /// A key's place in the documented layout: `meta`, `o`, `q`, `d`, `m`, `x`, `h`, or `t` of no shard.
 fn kind(key: &str) -> String {
@@ -120,9 +121,8 @@ impl Site {
             .unwrap()
     }
 
-    /// A plain connection.
-    pub fn redis(&self) -> redis::Connection {
-        let client = redis::Client::open(self.redis.url.as_str()).unwrap();
-        client.get_connection().unwrap()
+    /// A connection of its own.
+    pub fn redis(&self) -> View {
+        View::open(&self.redis.url)
     }
 }

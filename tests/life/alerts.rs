@@ -196,6 +196,11 @@ query = {{ url = "http://127.0.0.1:9/" }}
     }
 }
 
+/// Where the damaged view's meta hash waits: in a cluster, on the same node.
+fn kept() -> String {
+    format!("s{{{DAMAGED}}}kept")
+}
+
 /// The lines that begin like this.
 fn told<'a>(lines: &'a [Value], begins: &'a str) -> impl Iterator<Item = &'a Value> {
     let text = |line: &'a Value| line["message"].as_str().unwrap_or_default();
@@ -238,13 +243,13 @@ impl Site {
     fn damage_the_view(&self) {
         let meta = format!("s{{{DAMAGED}}}meta");
         let mut damage = redis::pipe();
-        damage.atomic().rename(&meta, "kept").set(&meta, "hands");
+        damage.atomic().rename(&meta, kept()).set(&meta, "hands");
         damage.exec(&mut self.redis()).unwrap();
     }
 
     fn restore_the_view(&self) {
         let mut restore = redis::pipe();
-        restore.rename("kept", format!("s{{{DAMAGED}}}meta"));
+        restore.rename(kept(), format!("s{{{DAMAGED}}}meta"));
         restore.exec(&mut self.redis()).unwrap();
     }
 }

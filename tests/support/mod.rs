@@ -13,6 +13,7 @@
 pub mod broker;
 pub mod process;
 pub mod redis;
+pub mod redis_cluster;
 pub mod schemas;
 pub mod tally;
 pub mod topics;

@@ -1,30 +1,35 @@
 //! A real redis-server, one per test process: `SETTLED_TEST_REDIS` names a running one
-//! (`redis://host:port`), else it is started from the path.
+//! (`redis://host:port`), else it is started from the path. With `SETTLED_TEST_REDIS_CLUSTER` in the
+//! environment, a Redis Cluster of six redis-servers takes its place.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::process::{Server, data_dir, free_ports};
+use super::redis_cluster::{form, options};
 
 /// A redis-server to test against.
 pub struct RedisServer {
-    /// `redis://host:port/0`.
+    /// `redis://host:port/0`; of a cluster several, separated by commas.
     pub url: String,
-    server: Option<Server>,
+    servers: Vec<Server>,
 }
 
 impl RedisServer {
     /// The process of a server that was started here.
     pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Server::pid)
+        self.servers.first().map(Server::pid)
     }
 
     /// A running one that somebody else minds.
     pub fn at(url: String) -> Self {
-        Self { url, server: None }
+        Self {
+            url,
+            servers: Vec::new(),
+        }
     }
 
     /// Starts a server of the caller's own, for tests that stop, fill or kill it; `options` are
@@ -46,9 +51,33 @@ pub fn shared() -> Result<&'static RedisServer, String> {
         .map_err(String::clone)
 }
 
-fn start(options: &[&str]) -> io::Result<RedisServer> {
+fn start(more: &[&str]) -> io::Result<RedisServer> {
+    let count = match std::env::var_os("SETTLED_TEST_REDIS_CLUSTER") {
+        Some(_) => 6,
+        None => 1,
+    };
+    let (mut servers, mut nodes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let [port, bus] = free_ports()?;
+        let of_a_cluster = if count > 1 { options(bus) } else { Vec::new() };
+        servers.push(start_one(port, more, &of_a_cluster)?);
+        nodes.push((SocketAddr::from(([127, 0, 0, 1], port)), bus));
+    }
+    if count > 1 {
+        form(&nodes);
+    }
+    let urls: Vec<String> = nodes
+        .iter()
+        .map(|(at, _)| format!("redis://{at}/0"))
+        .collect();
+    Ok(RedisServer {
+        url: urls.join(","),
+        servers,
+    })
+}
+
+fn start_one(port: u16, more: &[&str], of_a_cluster: &[String]) -> io::Result<Server> {
     let dir = data_dir("redis")?;
-    let [port] = free_ports()?;
     let mut command = Command::new("redis-server");
     command
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
@@ -57,14 +86,12 @@ fn start(options: &[&str]) -> io::Result<RedisServer> {
         .arg(port.to_string())
         .arg("--dir")
         .arg(&dir)
-        .args(options);
+        .args(more)
+        .args(of_a_cluster);
     let server = Server::start(command, &dir)?;
     for _ in 0..200 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(RedisServer {
-                url: format!("redis://127.0.0.1:{port}/0"),
-                server: Some(server),
-            });
+            return Ok(server);
         }
         if server.has_ended() {
             break;
