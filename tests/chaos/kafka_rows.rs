@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::rig::Rig;
 use crate::rows::{Row, Setup};
 use crate::support::topics::{Isolation, Raw, produce, read_raw};
+use crate::trimmed_row;
 
 pub fn rows() -> Vec<Row> {
     let long = |seconds| Setup {
@@ -19,7 +20,7 @@ pub fn rows() -> Vec<Row> {
         ..Setup::default()
     };
     let own = |seconds| Setup {
-        own_broker: true,
+        own_brokers: 1,
         ..long(seconds)
     };
     vec![
@@ -54,6 +55,11 @@ pub fn rows() -> Vec<Row> {
             strike: |rig| Box::pin(doubled(rig)),
         },
         Row {
+            name: "kafka-head-trimmed",
+            setup: long(20),
+            strike: |rig| Box::pin(trimmed_row::trimmed(rig)),
+        },
+        Row {
             name: "kafka-results-unwritable-2min",
             setup: own(20),
             strike: |rig| Box::pin(unwritable(rig)),
@@ -74,29 +80,29 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-fn client(rig: &Rig) -> ClientConfig {
+pub fn client(rig: &Rig) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &rig.site.broker.bootstrap);
     config
 }
 
-fn admin(rig: &Rig) -> AdminClient<DefaultClientContext> {
+pub fn admin(rig: &Rig) -> AdminClient<DefaultClientContext> {
     client(rig).create().unwrap()
 }
 
-fn options() -> AdminOptions {
+pub fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(Duration::from_secs(20)))
 }
 
 async fn frozen(rig: &mut Rig) {
-    let broker = rig.kafka.as_ref().unwrap();
+    let broker = &rig.kafka[0];
     broker.signal("STOP");
     sleep(Duration::from_mins(1)).await;
     broker.signal("CONT");
 }
 
 async fn killed(rig: &mut Rig) {
-    let broker = rig.kafka.as_mut().unwrap();
+    let broker = &mut rig.kafka[0];
     broker.kill();
     sleep(Duration::from_mins(1)).await;
     broker.restart().await;

@@ -34,6 +34,9 @@ mod traffic;
 #[path = "../checker/verdict.rs"]
 mod verdict;
 
+mod clock_rows;
+mod cluster_rows;
+mod kafka_cluster_rows;
 mod kafka_rows;
 mod network_rows;
 mod nodes;
@@ -41,6 +44,7 @@ mod proxy;
 mod redis_rows;
 mod rig;
 mod rows;
+mod trimmed_row;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -59,11 +63,15 @@ fn faults_below_lose_and_repeat_nothing() {
         let only = only.as_deref().unwrap_or_default().split(',');
         only.into_iter().any(|only| row.name.starts_with(only))
     };
-    let rows: Vec<Row> = [redis_rows::rows(), network_rows::rows(), kafka_rows::rows()]
-        .into_iter()
-        .flatten()
-        .filter(wanted)
-        .collect();
+    let all = [
+        redis_rows::rows(),
+        cluster_rows::rows(),
+        network_rows::rows(),
+        clock_rows::rows(),
+        kafka_rows::rows(),
+        kafka_cluster_rows::rows(),
+    ];
+    let rows: Vec<Row> = all.into_iter().flatten().filter(wanted).collect();
     assert!(!rows.is_empty(), "SETTLED_CHAOS_ONLY: no such row");
     let mut table = Table::default();
     let mut seed = size("SETTLED_CHAOS_SEED", std::process::id() as usize * 1_000) as u64;

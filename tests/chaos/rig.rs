@@ -13,15 +13,16 @@ use crate::callers::Callers;
 use crate::checker::logs::shard_of;
 use crate::checker::process::{Bank, Worker};
 use crate::checker::{Site, event, key};
+use crate::clock_rows::Clock;
 use crate::kept::Logs;
 use crate::nodes::{KafkaNode, RedisNode};
 use crate::plain_http::get;
 use crate::proxy::Proxy;
-use crate::rows::{Row, Setup};
+use crate::rows::{Row, Setup, Whose};
 use crate::support::broker::Broker;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
-use crate::support::topics::{Isolation, read_raw};
+use crate::support::topics::{Isolation, Seen, read_raw};
 use crate::support::{self};
 use crate::traffic::{IN_PROGRESS, Traffic, order_types, paces};
 use crate::verdict::{Case, Verdict, judge};
@@ -94,11 +95,17 @@ pub struct Rig {
     pub traffic: Arc<Traffic>,
     /// What the proxy leads to.
     pub redis: RedisNode,
-    /// The broker, where it is this run's own.
-    pub kafka: Option<KafkaNode>,
+    /// The nodes of a Redis Cluster, masters first, where the run has one; that `redis` is idle then.
+    pub redis_cluster: Vec<RedisNode>,
+    /// The brokers, where they are this run's own.
+    pub kafka: Vec<KafkaNode>,
     /// In the way of every connection of a worker to Redis.
     pub to_redis: Proxy,
-    environment: Vec<(&'static str, String)>,
+    /// Of the clock that can be stepped.
+    pub clock: Clock,
+    stepped: Option<Whose>,
+    /// Events that are in their log no longer, each once.
+    pub gone: Vec<Seen>,
     logs: Logs,
     pub site: Site,
 }
@@ -108,21 +115,35 @@ impl Rig {
         let Setup {
             spread,
             redis,
-            own_broker,
+            redis_cluster,
+            own_brokers,
             group_protocol,
-            environment,
+            stepped,
         } = row.setup.clone();
-        let redis = RedisNode::start(redis).await;
+        let clock = Clock::right();
+        let environment = clock.of(stepped == Some(Whose::Redis));
+        let redis = RedisNode::start_in(redis, &environment).await;
         let to_redis = Proxy::start(redis.at(), seed).await;
-        let url = RedisServer::at(format!("redis://{}/0", to_redis.at));
-        let name = format!("{}-{seed}", row.name);
-        let (kafka, broker) = if own_broker {
-            let node = KafkaNode::start().await;
-            let broker = Broker::at(node.bootstrap.clone());
-            // A site borrows its broker for ever; this is no more than its address.
-            (Some(node), &*Box::leak(Box::new(broker)))
+        let redis_cluster = if redis_cluster {
+            RedisNode::cluster().await
         } else {
-            (None, support::kafka().unwrap())
+            Vec::new()
+        };
+        let nodes = redis_cluster.iter().map(RedisNode::at);
+        let mut urls: Vec<String> = nodes.map(|at| format!("redis://{at}/0")).collect();
+        if urls.is_empty() {
+            urls.push(format!("redis://{}/0", to_redis.at));
+        }
+        let url = RedisServer::at(urls.join(","));
+        let name = format!("{}-{seed}", row.name);
+        let (kafka, broker) = if own_brokers > 0 {
+            let nodes = KafkaNode::start(own_brokers).await;
+            let at: Vec<&str> = nodes.iter().map(|node| node.at.as_str()).collect();
+            let broker = Broker::at(at.join(","));
+            // A site borrows its broker for ever; this is no more than its address.
+            (nodes, &*Box::leak(Box::new(broker)))
+        } else {
+            (Vec::new(), support::kafka().unwrap())
         };
         let mut site = Site::on(broker, url, &name, SHARDS);
         site.group_protocol = group_protocol;
@@ -137,9 +158,12 @@ impl Rig {
             bank,
             traffic: Arc::new(Traffic::draw(seed, SHARDS, spread)),
             redis,
+            redis_cluster,
             kafka,
             to_redis,
-            environment,
+            clock,
+            stepped,
+            gone: Vec::new(),
             logs: Logs::of(&site, "chaos", &name),
             site,
         };
@@ -153,10 +177,10 @@ impl Rig {
 
     /// Starts one more worker.
     pub async fn worker(&self, name: &str) -> Worker {
-        let environment: Vec<(&str, &str)> = self
-            .environment
+        let environment = self.clock.of(self.stepped == Some(Whose::Workers));
+        let environment: Vec<(&str, &str)> = environment
             .iter()
-            .map(|(name, value)| (*name, value.as_str()))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         let log = self.site.file(&format!("{name}.log"));
         Worker::start(self.site.config().to_str().unwrap(), log, &environment).await
@@ -198,6 +222,7 @@ impl Rig {
                 paces: &paces(),
                 questions: &questions,
                 told: &told,
+                gone: &self.gone,
             },
         );
         self.logs.kept_unless(&verdict);

@@ -24,12 +24,21 @@ pub struct Setup {
     pub spread: Duration,
     /// Options of redis-server.
     pub redis: &'static [&'static str],
-    /// A broker that may be stopped; else the one that all runs share.
-    pub own_broker: bool,
+    /// A Redis Cluster takes its place, without a proxy in the way.
+    pub redis_cluster: bool,
+    /// So many brokers that may be stopped; with 0, the one that all runs share.
+    pub own_brokers: usize,
     /// `group_protocol` of the configuration.
     pub group_protocol: &'static str,
-    /// What workers find in their environment.
-    pub environment: Vec<(&'static str, String)>,
+    /// Whose clock can be stepped.
+    pub stepped: Option<Whose>,
+}
+
+/// A clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Workers,
+    Redis,
 }
 
 impl Default for Setup {
@@ -37,9 +46,10 @@ impl Default for Setup {
         Self {
             spread: Duration::from_secs(12),
             redis: &[],
-            own_broker: false,
+            redis_cluster: false,
+            own_brokers: 0,
             group_protocol: "classic",
-            environment: Vec::new(),
+            stepped: None,
         }
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! `SETTLED_KILL_RUNS`: how many runs, each point with kill and with stop in turn (28).
 //! `SETTLED_KILL_ONLY=asked:kill`: only this one. `SETTLED_KILL_SEED`: the first run's seed; a run
-//! prints its own. `SETTLED_KILL_LANES`: how many runs at a time (3). Logs of runs that failed are
-//! kept in `target/tmp/kill_matrix`.
+//! prints its own. `SETTLED_KILL_LANES`: how many runs at a time (3). `SETTLED_KILL_PROTOCOL=consumer`:
+//! the group is one of KIP-848. Logs of runs that failed are kept in `target/tmp/kill_matrix`.
 
 #![expect(
     clippy::unwrap_used,

@@ -95,6 +95,13 @@ impl World {
         let name = format!("kill{}", fault.seed);
         let mut site = Site::among(&name, SHARDS, None).unwrap();
         site.session_ms = SESSION_MS;
+        site.group_protocol = match std::env::var("SETTLED_KILL_PROTOCOL").as_deref() {
+            Err(_) | Ok("classic") => "classic",
+            other => {
+                assert_eq!(other, Ok("consumer"), "SETTLED_KILL_PROTOCOL");
+                "consumer"
+            }
+        };
         let bank = site
             .bank(&["--in-progress", IN_PROGRESS, "--latency", "5ms"])
             .await;
@@ -155,6 +162,7 @@ impl World {
                 paces: &paces(),
                 questions: &questions,
                 told: &told,
+                gone: &[],
             },
         );
         self.logs.kept_unless(&verdict);
