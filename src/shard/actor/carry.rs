@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::{Done, Shard};
-use crate::domain::order::MarkKey;
+use crate::domain::order::{MarkKey, Millis};
 use crate::domain::result::OrderResult;
 use crate::fault;
 use crate::inquiry::{Asker, Question, Ticket};
@@ -17,10 +17,12 @@ use crate::shard::core::input::{Ask, Command, Input, LogEnds};
 use crate::shard::floor;
 use crate::shard::letters::Letter;
 use crate::store::script::{Body, Floor, Token};
-use crate::store::{Acquire, Store, StoreError};
+use crate::store::{Acquire, Acquired, Store, StoreError};
 
 /// Batches of 250 events that wait for the shard; the reader pauses the partition beyond.
 const EVENT_BATCHES: usize = 4;
+/// Two clocks that are so far apart are not both right.
+const APART: Millis = 5_000;
 /// Results are never held back by anything but memory.
 const RESULT_BATCHES: usize = 64;
 
@@ -132,8 +134,9 @@ impl<S: Store> Shard<S> {
             self.plan.shards,
             Arc::clone(&self.ports.store),
         );
+        let clock = self.ports.clock;
         self.beside(async move {
-            let acquired = match draw() {
+            let mut acquired = match draw() {
                 Ok((token, mark_key)) => {
                     store
                         .acquire(Acquire {
@@ -147,6 +150,9 @@ impl<S: Store> Shard<S> {
                 }
                 Err(error) => Err(StoreError::Unavailable(format!("no random token: {error}"))),
             };
+            if let Ok(Acquired::Owned(meta)) = &mut acquired {
+                meta.now = earlier(shard, meta.now, clock.wall());
+            }
             fault::point("recovery-acquired");
             Done::Input(Input::Acquired(acquired))
         });
@@ -238,4 +244,32 @@ fn draw() -> Result<(Token, MarkKey), getrandom::Error> {
     getrandom::fill(&mut mark_key)?;
     // Never 0, which stands for «no owner».
     Ok((Token(getrandom::u64()? | 1), MarkKey(mark_key)))
+}
+
+/// The time at which an ownership begins: the store's or ours, whichever is earlier. With a clock that
+/// is ahead, orders would be asked about before they are due, and by the clock that the view keeps for
+/// ever after. One that is behind is made up for by that clock.
+fn earlier(shard: u16, store: Millis, own: Millis) -> Millis {
+    if store.abs_diff(own) > APART {
+        tracing::warn!(
+            shard,
+            redis_ms = store,
+            own_ms = own,
+            "the clocks of Redis and of this worker differ; the earlier one counts"
+        );
+    }
+    store.min(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::earlier;
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_no_order_due() {
+        let now = 1_800_000_000_000;
+        let step = 300_000;
+        assert_eq!(earlier(0, now + step, now), now);
+        assert_eq!(earlier(0, now, now + step), now);
+    }
 }
