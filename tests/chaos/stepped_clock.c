@@ -2,6 +2,7 @@
  * (8 bytes, this machine's order); monotonic time is left alone. What libfaketime does, which does not
  * start under an allocator that asks for the time, as Redis' does: nothing is allocated here. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -9,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,10 +46,19 @@ time_t time(time_t *into) {
     return now.tv_sec;
 }
 
-/* A deadline was reckoned from the time that is shown; the kernel waits by the right one. */
-int pthread_cond_timedwait(pthread_cond_t *restrict on, pthread_mutex_t *restrict held,
-                           const struct timespec *restrict deadline) {
-    struct timespec right = *deadline;
+/* A deadline was reckoned from the time that is shown; the kernel waits by the right one. glibc's
+ * condition variables of C11 are those of POSIX. */
+static int wait_until(pthread_cond_t *on, pthread_mutex_t *held, struct timespec right) {
     right.tv_sec -= step();
     return pthread_cond_clockwait(on, held, CLOCK_REALTIME, &right);
+}
+
+int pthread_cond_timedwait(pthread_cond_t *restrict on, pthread_mutex_t *restrict held,
+                           const struct timespec *restrict deadline) {
+    return wait_until(on, held, *deadline);
+}
+
+int cnd_timedwait(cnd_t *restrict on, mtx_t *restrict held, const struct timespec *restrict deadline) {
+    int failed = wait_until((pthread_cond_t *)on, (pthread_mutex_t *)held, *deadline);
+    return failed == 0 ? thrd_success : failed == ETIMEDOUT ? thrd_timedout : thrd_error;
 }

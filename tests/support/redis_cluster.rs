@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::{ConnectionLike, FromRedisValue, RedisResult, Value};
 
-/// Options of a redis-server that is to be a node: a master that is silent for so long is replaced.
+/// Options of a redis-server that is to be a node: a master that is silent for so long is replaced,
+/// and others go on meanwhile.
 pub fn options(bus: u16) -> Vec<String> {
     let options = [
         "--cluster-enabled",
         "yes",
         "--cluster-node-timeout",
         "2000",
+        "--cluster-require-full-coverage",
+        "no",
         "--cluster-port",
     ];
     let options = options.iter().map(|&option| option.to_owned());

@@ -247,7 +247,7 @@ pub fn read_raw(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Seen>
     let mut places = TopicPartitionList::new();
     let mut ends = Vec::new();
     for partition in partitions.iter().map(MetadataPartition::id) {
-        let (low, high) = reader.fetch_watermarks(topic, partition, TIMEOUT).unwrap();
+        let (low, high) = watermarks(&reader, topic, partition);
         if low < high {
             places
                 .add_partition_offset(topic, partition, Offset::Offset(low))
@@ -273,6 +273,19 @@ pub fn read_raw(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Seen>
     }
     seen.sort_by_key(|record| (record.partition, record.offset));
     seen
+}
+
+/// A broker that has just been away names topics whose leaders it does not know yet.
+fn watermarks(reader: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let mut answer = reader.fetch_watermarks(topic, partition, TIMEOUT);
+    for _ in 0..50 {
+        if answer.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        answer = reader.fetch_watermarks(topic, partition, TIMEOUT);
+    }
+    answer.unwrap()
 }
 
 fn has_passed(reader: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> bool {
