@@ -167,7 +167,7 @@ admin.listen = "127.0.0.1:0"
 [order_types.{name}]
 query = {{ url = "http://{bank}/", timeout = "2s" }}
 schedule = {{ in_progress = ["{schedule}"] }}
-ceiling = {{ questions_per_second = 200000, in_flight = {in_flight} }}
+ceiling = {{ questions_per_second = 100000, in_flight = {in_flight} }}
 "#
         );
     }
