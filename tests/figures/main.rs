@@ -11,7 +11,7 @@
 //! | `SETTLED_FIGURES_ONLY` | all | rows whose names begin so, `lateness,wipe` |
 //! | `SETTLED_FIGURES_ORDERS` | 100000 | orders of `life`, and of `instant` |
 //! | `SETTLED_FIGURES_VIEW` | 1000000 | orders in the view of `wipe` and `memory` |
-//! | `SETTLED_FIGURES_SECONDS` | 30 | measured, of each row `lateness` |
+//! | `SETTLED_FIGURES_SECONDS` | 30 | measured, of `idle` and each row `lateness` |
 //! | `SETTLED_FIGURES_WARM_SECONDS` | 10 | before that, at the same rate |
 //! | `SETTLED_FIGURES_RUNS` | 3 | of each kind of takeover |
 //! | `SETTLED_FIGURES_IN_FLIGHT` | 1024 | `in_flight` of the ceiling |
@@ -31,6 +31,7 @@ mod plain_http;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod idle;
 mod instant;
 mod lateness;
 mod life;
@@ -54,6 +55,7 @@ type Taking = Pin<Box<dyn Future<Output = ()>>>;
 fn rows() -> Vec<Row> {
     vec![
         ("life", |name| Box::pin(life::take(name))),
+        ("idle", |name| Box::pin(idle::take(name))),
         ("lateness-500", |name| {
             Box::pin(lateness::take(name, 500, 0))
         }),
