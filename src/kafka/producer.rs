@@ -17,8 +17,9 @@ use super::settings::{Settings, Topics};
 use super::thread::{KafkaThread, StopFlag, ThreadError};
 use super::{Original, place};
 
-/// How long the thread waits for a delivery report.
-const WAIT: Duration = Duration::from_millis(50);
+/// How long the thread serves reports, each as it comes, before it looks whether it is to stop. Long,
+/// because rdkafka 0.39 spins for the last millisecond of every poll.
+const WAIT: Duration = Duration::from_millis(500);
 
 /// What a delivery is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

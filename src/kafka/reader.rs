@@ -21,8 +21,8 @@ use super::thread::{KafkaThread, StopFlag, ThreadError};
 use super::{Log, place};
 use crate::domain::order::TypeName;
 
-/// How long the thread waits for a record: also how late it sees a new order of its owners, room in a
-/// full channel and a passed control record.
+/// How long the thread waits for a record: also how late it sees a new order of its owners and room in
+/// a full channel.
 const WAIT: Duration = Duration::from_millis(5);
 
 /// Records taken from the library before what was read is handed over.
@@ -32,9 +32,13 @@ const TURN: usize = 1_000;
 /// not keep up are paused.
 const TURN_BYTES: usize = 4 << 20;
 
-/// Turns with nothing but events after which the positions are looked at all the same: looking costs
-/// a walk over all assigned partitions, and events are rarely followed by control records.
-const POSITIONS_EVERY: u32 = 16;
+/// The positions are looked at in every so many turns: a look asks the library's own thread for the
+/// assignment and walks over it, which in every idle turn is most of what an idle worker costs. So a
+/// passed control record is seen 20 ms late at most.
+const POSITIONS_EVERY: u32 = 4;
+
+/// The same in turns with nothing but events, which are rarely followed by control records.
+const POSITIONS_AMID_EVENTS_EVERY: u32 = 16;
 
 /// What a turn brought; a result is followed by its transaction's marker, which only the library's
 /// position shows.
@@ -180,7 +184,11 @@ impl Reader {
             wait = Duration::ZERO;
         }
         self.turns = self.turns.wrapping_add(1);
-        if taken != Taken::Events || self.turns.is_multiple_of(POSITIONS_EVERY) {
+        let every = match taken {
+            Taken::Events => POSITIONS_AMID_EVENTS_EVERY,
+            Taken::Nothing | Taken::Results => POSITIONS_EVERY,
+        };
+        if self.turns.is_multiple_of(every) {
             self.note_positions(consumer)?;
         }
         self.events.flush(consumer)?;
