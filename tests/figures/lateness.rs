@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::checker::size;
-use crate::load::{Publisher, Stream, now};
+use crate::load::{Publisher, Stream, key, now, shard};
 use crate::redis_cost;
 use crate::seen::{quantile, results};
-use crate::stage::{Question, Stage};
+use crate::stage::{Question, SHARDS, Stage};
 
 /// Events are published so long before their order is due.
 const LEAD: Duration = Duration::from_secs(3);
@@ -65,14 +65,18 @@ pub async fn take(name: &'static str, due_per_second: u64, hangs: u32) {
         "figure: {name}: its own metric: {asked:.0} questions, late p50 <= {p50} ms, p99 <= {p99} \
          ms, all <= {most} ms"
     );
-    let late = Late::of(&stage.questions().await, &stream, warm_until);
+    let mut late = Late::of(&stage.questions().await, &stream, warm_until);
     println!(
         "figure: {name}: by the bank, first questions: {}",
-        tell(late.first)
+        tell(&mut late.first)
+    );
+    println!(
+        "figure: {name}: by the bank, p50 of first questions by shard: {}",
+        late.by_shard()
     );
     println!(
         "figure: {name}: by the bank, second ones, a whole question included: {}",
-        tell(late.second)
+        tell(&mut late.second)
     );
     println!("figure: {name}: {cost}");
     println!("figure: {name}: Redis: {longest}");
@@ -84,6 +88,8 @@ pub async fn take(name: &'static str, due_per_second: u64, hangs: u32) {
 struct Late {
     first: Vec<i64>,
     second: Vec<i64>,
+    /// The first, by shard: a shard whose clock is slow is late each time.
+    by_shard: Vec<Vec<i64>>,
 }
 
 impl Late {
@@ -93,7 +99,10 @@ impl Late {
         for question in questions {
             orders.entry(question.order).or_default().push(question);
         }
-        let mut late = Self::default();
+        let mut late = Self {
+            by_shard: vec![Vec::new(); SHARDS as usize],
+            ..Self::default()
+        };
         for (order, asked) in orders {
             let due = stream.due(order);
             if due < from || asked.iter().any(|question| question.hangs) {
@@ -103,25 +112,36 @@ impl Late {
                 .iter()
                 .map(|question| question.arrived.cast_signed())
                 .collect();
-            late.first.push(arrived[0] - due.cast_signed());
+            let first = arrived[0] - due.cast_signed();
+            late.first.push(first);
+            late.by_shard[shard(&key(stream.order_type, order))].push(first);
             if let Some(second) = arrived.get(1) {
                 late.second.push(second - arrived[0] - AGAIN_MS);
             }
         }
         late
     }
+
+    fn by_shard(&mut self) -> String {
+        let median = |late: &mut Vec<i64>| {
+            late.sort_unstable();
+            quantile(late, 0.5)
+        };
+        let medians: Vec<i64> = self.by_shard.iter_mut().map(median).collect();
+        format!("{medians:?} ms")
+    }
 }
 
 /// Two clocks of milliseconds are compared, so a question may seem to come one of them early.
-fn tell(mut late: Vec<i64>) -> String {
+fn tell(late: &mut [i64]) -> String {
     late.sort_unstable();
     let early = late.iter().filter(|late| **late < -1).count();
     format!(
         "{} late p50 {} ms, p99 {} ms, p99.9 {} ms, at most {} ms, at least {} ms; {early} early",
         late.len(),
-        quantile(&late, 0.5),
-        quantile(&late, 0.99),
-        quantile(&late, 0.999),
+        quantile(late, 0.5),
+        quantile(late, 0.99),
+        quantile(late, 0.999),
         late[late.len() - 1],
         late[0],
     )
