@@ -87,6 +87,16 @@ fn help_names_every_verb_the_examples_and_the_exit_codes() {
     ] {
         assert!(help.out.contains(part), "{part}: {}", help.out);
     }
+    let bank = Directory::empty().run(&["bank", "--help"]);
+    for part in [
+        "PATCH /behaviour ",
+        "GET /questions/summary ",
+        "--trick <NAME[=SHARE]>",
+        "zip-bomb, huge-header, huge-body",
+        "--behave <JSON>",
+    ] {
+        assert!(bank.out.contains(part), "{part}: {}", bank.out);
+    }
     let version = Directory::empty().run(&["--version"]);
     let expected = format!("settled {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((version.code, version.out), (0, expected));
@@ -126,6 +136,18 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         (
             &["config", "--log-level", "=,"],
             "settled: --log-level: \"=,\": expected a log filter like info, debug or info,settled::shard=debug",
+        ),
+        (
+            &["bank", "--trick", "html=7"],
+            "settled: invalid value 'html=7' for '--trick <NAME[=SHARE]>': \"7\": expected a number from 0 to 1; see settled --help",
+        ),
+        (
+            &["bank", "--trick", "html", "--hangs", "0.5"],
+            "settled: --trick, --server-errors, --hangs: the shares sum up to 1.5, expected 1 at most",
+        ),
+        (
+            &["bank", "--behave", r#"{"failures":7}"#],
+            "settled: invalid value '{\"failures\":7}' for '--behave <JSON>': failures: \"7\": expected a number from 0 to 1; see settled --help",
         ),
         (
             &["plan", "refund"],

@@ -78,11 +78,12 @@ pub(super) fn create_topics(config: &Config) -> Result<(), Failure> {
 
 /// `settled bank`: a simulated owner until SIGTERM or SIGINT.
 pub(super) fn bank(args: &BankArgs) -> Result<(), Failure> {
+    let options = args.options().map_err(Failure::Usage)?;
     on_runtime(async |stop| {
         let tasks = TaskTracker::new();
         let bank = Bank::start(
             args.listen,
-            args.options(),
+            options,
             Clock::start(),
             &tasks,
             stop.clone(),
@@ -94,6 +95,10 @@ pub(super) fn bank(args: &BankArgs) -> Result<(), Failure> {
                 "--listen {listen}: cannot listen: {error}; choose another port"
             ))
         })?;
+        for change in &args.behave {
+            bank.behave(change.clone())
+                .map_err(|error| Failure::Usage(format!("--behave: {error}")))?;
+        }
         print(&format!("bank listening on {}\n", bank.local_addr()))?;
         stop.cancelled().await;
         tasks.close();

@@ -5,7 +5,12 @@
     reason = "a test stops where something unexpected happened"
 )]
 
+mod changes;
+mod tricks;
+mod witness;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -14,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use settled::clock::Clock;
-use settled::dev::bank::{Bank, BankOptions};
+use settled::dev::bank::{Bank, BankOptions, Latency, Trick, Tricks};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -97,7 +102,8 @@ async fn what_an_order_gets_does_not_depend_on_the_order_of_arrivals() {
     let options = BankOptions {
         failure_share: 0.4,
         unknown_share: 0.3,
-        server_error_share: 0.2,
+        latency: Latency::Between(Duration::ZERO, Duration::from_millis(1)),
+        tricks: Tricks::default().with(Trick::Code(500), 0.2).unwrap(),
         seed: 42,
         ..BankOptions::default()
     };
@@ -201,6 +207,7 @@ async fn a_get_template_reaches_the_same_order() {
 async fn what_is_no_question_is_refused_and_not_logged() {
     let world = World::new(BankOptions::default()).await;
     for (method, path, body) in [
+        ("POST", "/questions/summary", "nonsense"),
         ("POST", "/orders/query", "nonsense"),
         ("POST", "/orders/query", r#"{"type":"transfer"}"#),
         ("GET", "/", ""),

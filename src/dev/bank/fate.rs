@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::BankOptions;
+use super::trick::Trick;
 
 /// An order, reduced to what its fate is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,12 +13,23 @@ pub(super) struct Name(pub(super) u64);
 /// What a question gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Status 1 to 4, as its digit.
+    /// Status 1 to 4.
     Answer(u8),
-    /// 500.
-    ServerError,
-    /// Silence.
-    Hang,
+    /// Anything else.
+    Trick(Trick),
+}
+
+impl Fate {
+    /// As the log names it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Answer(1) => "1",
+            Self::Answer(2) => "2",
+            Self::Answer(3) => "3",
+            Self::Answer(_) => "4",
+            Self::Trick(trick) => trick.as_str(),
+        }
+    }
 }
 
 /// Keeps draws for different purposes apart.
@@ -25,8 +37,8 @@ pub(super) enum Fate {
 enum Draw {
     Fails = 1,
     Unknown,
-    ServerError,
-    Hang,
+    Trick,
+    Flips,
     Latency,
 }
 
@@ -44,27 +56,25 @@ impl Name {
     /// The fate of a question about an order that has been asked about `questions` times before, of
     /// which `answered` got a status.
     pub(super) fn fate(self, options: &BankOptions, questions: u32, answered: u32) -> Fate {
-        if self.draw(Draw::Hang, questions) < options.hang_share {
-            return Fate::Hang;
-        }
-        if self.draw(Draw::ServerError, questions) < options.server_error_share {
-            return Fate::ServerError;
+        let trick = options.tricks.hit(self.draw(Draw::Trick, questions));
+        if let Some(trick) = trick
+            && (options.trick_times == 0 || questions < options.trick_times)
+        {
+            return Fate::Trick(trick);
         }
         if answered >= options.in_progress {
             let fails = self.draw(Draw::Fails, 0) < options.failure_share;
-            return Fate::Answer(if fails { 2 } else { 1 });
+            let flips = self.draw(Draw::Flips, 0) < options.flip_share;
+            let flipped = flips && !(answered - options.in_progress).is_multiple_of(2);
+            return Fate::Answer(if fails == flipped { 1 } else { 2 });
         }
         let unknown = self.draw(Draw::Unknown, answered) < options.unknown_share;
         Fate::Answer(if unknown { 4 } else { 3 })
     }
 
-    /// How long the answer takes: exponential, as service times are, but no longer than ten means.
+    /// How long the answer takes.
     pub(super) fn latency(self, options: &BankOptions, questions: u32) -> Duration {
-        if options.latency.is_zero() {
-            return Duration::ZERO;
-        }
-        let unit = 1.0 - self.draw(Draw::Latency, questions);
-        options.latency.mul_f64((-unit.ln()).clamp(0.0, 10.0))
+        options.latency.at(self.draw(Draw::Latency, questions))
     }
 
     /// From 0 (included) to 1 (excluded).
@@ -85,6 +95,7 @@ fn mix(mut x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::bank::{Latency, Tricks};
 
     fn names(seed: u64) -> impl Iterator<Item = Name> {
         (0..20_000).map(move |i| Name::new(seed, "transfer", &format!("TX{i}")))
@@ -111,16 +122,18 @@ mod tests {
         let options = BankOptions {
             failure_share: 0.1,
             unknown_share: 0.2,
-            server_error_share: 0.05,
-            hang_share: 0.01,
+            tricks: Tricks::default()
+                .with(Trick::Hang, 0.01)
+                .and_then(|tricks| tricks.with(Trick::Code(500), 0.05))
+                .unwrap(),
             ..BankOptions::default()
         };
         let count = |seed, questions, answered, fate| {
             let of = |name: Name| name.fate(&options, questions, answered);
             share(names(seed).filter(|name| of(*name) == fate).count())
         };
-        assert!((count(1, 0, 0, Fate::Hang) - 0.01).abs() < 0.004);
-        assert!((count(1, 0, 0, Fate::ServerError) - 0.05).abs() < 0.008);
+        assert!((count(1, 0, 0, Fate::Trick(Trick::Hang)) - 0.01).abs() < 0.004);
+        assert!((count(1, 0, 0, Fate::Trick(Trick::Code(500))) - 0.05).abs() < 0.008);
         assert!((count(1, 0, 0, Fate::Answer(4)) - 0.2 * 0.94).abs() < 0.015);
         assert!((count(1, 0, 2, Fate::Answer(2)) - 0.1 * 0.94).abs() < 0.012);
         let fails = |name: Name| name.fate(&options, 0, 2) == Fate::Answer(2);
@@ -132,14 +145,46 @@ mod tests {
     }
 
     #[test]
-    fn latency_has_its_mean_and_its_bound() {
+    fn the_same_question_takes_the_same_time_and_another_one_another() {
         let options = BankOptions {
-            latency: Duration::from_millis(20),
+            latency: Latency::Mean(Duration::from_millis(20)),
             ..BankOptions::default()
         };
-        let all: Vec<_> = names(3).map(|name| name.latency(&options, 0)).collect();
-        let mean = all.iter().sum::<Duration>() / 20_000;
-        assert!((19..=21).contains(&mean.as_millis()), "{mean:?}");
-        assert!(all.iter().all(|d| *d <= Duration::from_millis(200)));
+        let name = Name::new(3, "transfer", "TX1");
+        let first = name.latency(&options, 0);
+        assert_eq!(name.latency(&options, 0), first);
+        assert_ne!(name.latency(&options, 1), first);
+    }
+
+    #[test]
+    fn an_order_that_flips_contradicts_itself_with_every_terminal_answer() {
+        let options = BankOptions {
+            flip_share: 1.0,
+            in_progress: 1,
+            ..BankOptions::default()
+        };
+        for name in names(1).take(100) {
+            let digits = (1..5).map(|n| match name.fate(&options, n, n) {
+                Fate::Answer(digit) => digit,
+                Fate::Trick(trick) => unreachable!("{trick}"),
+            });
+            let digits: Vec<_> = digits.collect();
+            assert!(digits == [1, 2, 1, 2] || digits == [2, 1, 2, 1], "{digits:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_questions_of_an_order_are_tricked_where_that_is_said() {
+        let options = BankOptions {
+            tricks: Tricks::default().with(Trick::Html, 1.0).unwrap(),
+            trick_times: 2,
+            in_progress: 0,
+            failure_share: 0.0,
+            ..BankOptions::default()
+        };
+        let name = Name::new(1, "transfer", "TX1");
+        let fates = (0..3).map(|questions| name.fate(&options, questions, 0));
+        let html = Fate::Trick(Trick::Html);
+        assert_eq!(fates.collect::<Vec<_>>(), [html, html, Fate::Answer(1)]);
     }
 }

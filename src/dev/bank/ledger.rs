@@ -3,13 +3,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::BankOptions;
+use super::change::Change;
 use super::fate::{Fate, Name};
+use super::layers::{Layers, Left};
+use super::trick::{Played, Trick};
+use super::window::{Limit, Slots, Window};
+use super::{BankOptions, OverLimit};
 use crate::clock::Clock;
 use crate::domain::order::Millis;
 
@@ -24,7 +29,8 @@ pub const ORDERS_MAX: usize = 2_000_000;
 /// The books.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    options: BankOptions,
+    seed: u64,
+    counters_only: bool,
     clock: Clock,
     /// Wall time at which `clock` stood at 0, so that arrivals compare with other processes' times.
     wall_start: Millis,
@@ -37,8 +43,16 @@ struct Books {
     log: VecDeque<Entry>,
     /// The number of the oldest entry in `log`.
     log_start: u64,
-    given: [u64; 6],
+    /// By status; the first is not used.
+    answers: [u64; 5],
+    tricks: Played,
+    layers: Layers,
+    limit: Limit,
     window: Window,
+    slots: Slots,
+    /// Of the first question and of the last, in wall time.
+    first: Millis,
+    last: Millis,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +66,7 @@ struct Entry {
     order: Box<str>,
     attempt: Option<u16>,
     arrived: Millis,
-    given: Given,
+    given: Fate,
 }
 
 /// A question as it arrived.
@@ -69,27 +83,13 @@ pub(super) struct Verdict {
     pub(super) name: Name,
     pub(super) fate: Fate,
     pub(super) latency: Duration,
-}
-
-/// What a question was given, as the log and the summary name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
-    /// `1`.
-    Success,
-    /// `2`.
-    Failure,
-    /// `3`.
-    InProgress,
-    /// `4`.
-    Unknown,
-    /// `500`.
-    ServerError,
-    /// `hang`.
-    Hang,
+    /// Seconds; 0: nothing is said of it.
+    pub(super) retry_after: u64,
+    pub(super) redirect: SocketAddr,
 }
 
 /// The counts of a bank.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Questions that arrived.
     pub questions: u64,
@@ -97,6 +97,14 @@ pub struct Summary {
     pub orders: u64,
     /// The most questions within any 1000 consecutive milliseconds.
     pub max_per_second: u64,
+    /// The most questions within one slot of 100 ms, by their `arrived` in the log.
+    pub max_per_100ms: u64,
+    /// Questions a second from the first to the last, but over one second at least; to a hundredth.
+    pub mean_per_second: f64,
+    /// When the first arrived, in milliseconds of wall time; 0: none did.
+    pub first: Millis,
+    /// When the last arrived.
+    pub last: Millis,
     /// Questions given 1.
     pub success: u64,
     /// Questions given 2.
@@ -105,10 +113,12 @@ pub struct Summary {
     pub in_progress: u64,
     /// Questions given 4.
     pub unknown: u64,
-    /// Questions given 500.
+    /// Questions given a 5xx.
     pub server_errors: u64,
     /// Questions never answered.
     pub hangs: u64,
+    /// Questions given no status, by what they were given; those two among them.
+    pub tricks: Played,
     /// Entries that the log could not keep; without a log, 0.
     pub dropped: u64,
 }
@@ -116,33 +126,48 @@ pub struct Summary {
 impl Ledger {
     pub(super) fn new(options: BankOptions, clock: Clock) -> Self {
         Self {
-            options,
+            seed: options.seed,
+            counters_only: options.counters_only,
             clock,
             wall_start: clock.wall().saturating_sub(clock.monotonic()),
             books: Mutex::new(Books {
                 orders: HashMap::new(),
                 log: VecDeque::new(),
                 log_start: 0,
-                given: [0; 6],
+                answers: [0; 5],
+                tricks: Played::default(),
+                layers: Layers::new(options),
+                limit: Limit::default(),
                 window: Window::default(),
+                slots: Slots::default(),
+                first: 0,
+                last: 0,
             }),
         }
     }
 
     /// Books a question and says what it gets.
     pub(super) fn book(&self, asked: Asked<'_>) -> Verdict {
-        let name = Name::new(self.options.seed, asked.order_type, asked.req_no);
-        let order: Option<Box<str>> = (!self.options.counters_only)
+        let name = Name::new(self.seed, asked.order_type, asked.req_no);
+        let order: Option<Box<str>> = (!self.counters_only)
             .then(|| format!("{}/{}", asked.order_type, asked.req_no).into());
         let mut books = self.books();
         // Read under the lock, so that the log and the window see time in order.
-        let now = self.clock.monotonic();
-        let progress = books.progress(name, asked.attempt);
-        let fate = name.fate(&self.options, progress.questions, progress.answered);
-        books.note(name, fate);
-        books.window.add(now);
-        let given = Given::from(fate);
-        books.given[given as usize] += 1;
+        let now_us = self.clock.monotonic_us();
+        let now = now_us / 1000;
+        let options = books.layers.of(asked.order_type, asked.req_no, now);
+        let (fate, latency) = match books.turn(&options, now_us) {
+            // Above the limit it counts for the log only: the order's fate stays its own.
+            None => (Fate::Trick(Trick::Code(429)), Duration::ZERO),
+            Some(wait) => {
+                let progress = books.progress(name, asked.attempt);
+                let fate = name.fate(&options, progress.questions, progress.answered);
+                books.note(name, fate);
+                (fate, wait + name.latency(&options, progress.questions))
+            }
+        };
+        let arrived = self.wall_start + now;
+        books.count(fate, now, arrived);
         if let Some(order) = order {
             if books.log.len() == LOG_MAX {
                 books.log.pop_front();
@@ -151,30 +176,50 @@ impl Ledger {
             books.log.push_back(Entry {
                 order,
                 attempt: asked.attempt,
-                arrived: self.wall_start + now,
-                given,
+                arrived,
+                given: fate,
             });
         }
         Verdict {
             name,
             fate,
-            latency: name.latency(&self.options, progress.questions),
+            latency,
+            retry_after: options.retry_after.as_secs(),
+            redirect: options.redirect,
         }
+    }
+
+    /// Changes what questions get from now on.
+    pub(super) fn change(&self, change: Change, left: Left) -> Result<(), String> {
+        let now = self.clock.monotonic();
+        self.books().layers.change(change, left, now)
+    }
+
+    /// What questions get, as JSON.
+    pub(super) fn behaviour(&self) -> String {
+        let told = self.books().layers.told(self.clock.monotonic());
+        serde_json::to_string(&told).unwrap_or_default()
     }
 
     pub(super) fn summary(&self) -> Summary {
         let books = self.books();
-        let given = |given: Given| books.given[given as usize];
+        let questions = books.answers.iter().sum::<u64>() + books.tricks.sum();
+        let seconds = (books.last - books.first).max(1_000) as f64 / 1000.0;
         Summary {
-            questions: books.given.iter().sum(),
+            questions,
             orders: books.orders.len() as u64,
             max_per_second: books.window.most,
-            success: given(Given::Success),
-            failure: given(Given::Failure),
-            in_progress: given(Given::InProgress),
-            unknown: given(Given::Unknown),
-            server_errors: given(Given::ServerError),
-            hangs: given(Given::Hang),
+            max_per_100ms: books.slots.most,
+            mean_per_second: (questions as f64 / seconds * 100.0).round() / 100.0,
+            first: books.first,
+            last: books.last,
+            success: books.answers[1],
+            failure: books.answers[2],
+            in_progress: books.answers[3],
+            unknown: books.answers[4],
+            server_errors: books.tricks.server_errors(),
+            hangs: books.tricks.of(Trick::Hang),
+            tricks: books.tricks.clone(),
             dropped: books.log_start,
         }
     }
@@ -207,6 +252,32 @@ impl Ledger {
 }
 
 impl Books {
+    /// How long a question waits for its turn; `None`: it is more than the bank takes.
+    fn turn(&mut self, options: &BankOptions, now_us: u64) -> Option<Duration> {
+        let most = options.max_per_second;
+        match options.over_limit {
+            _ if most == 0 => Some(Duration::ZERO),
+            OverLimit::Refuse => {
+                let takes = self.limit.takes(most, now_us / 1000);
+                takes.then_some(Duration::ZERO)
+            }
+            OverLimit::Queue => self.limit.queues(most, now_us).map(Duration::from_micros),
+        }
+    }
+
+    fn count(&mut self, fate: Fate, now: Millis, arrived: Millis) {
+        self.window.add(now);
+        self.slots.add(arrived);
+        self.last = arrived;
+        if self.first == 0 {
+            self.first = arrived;
+        }
+        match fate {
+            Fate::Answer(status) => self.answers[usize::from(status)] += 1,
+            Fate::Trick(trick) => self.tricks.note(trick),
+        }
+    }
+
     fn progress(&self, name: Name, attempt: Option<u16>) -> Progress {
         match self.orders.get(&name) {
             Some(progress) => *progress,
@@ -253,85 +324,9 @@ impl Entry {
     }
 }
 
-impl Given {
-    /// As the log names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "1",
-            Self::Failure => "2",
-            Self::InProgress => "3",
-            Self::Unknown => "4",
-            Self::ServerError => "500",
-            Self::Hang => "hang",
-        }
-    }
-}
-
-impl From<Fate> for Given {
-    fn from(fate: Fate) -> Self {
-        match fate {
-            Fate::Answer(1) => Self::Success,
-            Fate::Answer(2) => Self::Failure,
-            Fate::Answer(3) => Self::InProgress,
-            Fate::Answer(_) => Self::Unknown,
-            Fate::ServerError => Self::ServerError,
-            Fate::Hang => Self::Hang,
-        }
-    }
-}
-
-/// Questions per sliding second, millisecond by millisecond.
-#[derive(Debug)]
-struct Window {
-    per_ms: Box<[u32; 1000]>,
-    now: Millis,
-    sum: u64,
-    most: u64,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self {
-            per_ms: Box::new([0; 1000]),
-            now: 0,
-            sum: 0,
-            most: 0,
-        }
-    }
-}
-
-impl Window {
-    fn add(&mut self, now: Millis) {
-        for passed in 0..now.saturating_sub(self.now).min(1000) {
-            let left = &mut self.per_ms[((self.now + 1 + passed) % 1000) as usize];
-            self.sum -= u64::from(*left);
-            *left = 0;
-        }
-        self.now = self.now.max(now);
-        self.per_ms[(self.now % 1000) as usize] += 1;
-        self.sum += 1;
-        self.most = self.most.max(self.sum);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_window_knows_the_busiest_thousand_milliseconds() {
-        let mut window = Window::default();
-        for at in [5, 900, 999, 1004] {
-            window.add(at);
-        }
-        assert_eq!(window.most, 4, "5 to 1004 are 1000 milliseconds");
-        window.add(1005);
-        assert_eq!(window.most, 4);
-        for _ in 0..5 {
-            window.add(1_000_000);
-        }
-        assert_eq!(window.most, 5);
-    }
 
     #[test]
     fn what_the_log_cannot_keep_is_dropped_from_its_old_end_and_counted() {

@@ -3,26 +3,32 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::fmt::Write as _;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::change::Change;
 use super::fate::Fate;
-use super::ledger::{Asked, Ledger};
+use super::layers::Left;
+use super::ledger::{Asked, Ledger, Verdict};
 use super::log_body::LogBody;
+use super::reply::{self, Answer, json};
+use super::stray::{How, Stray};
+use super::trick::Trick;
 use crate::domain::order::OrderKey;
 
 /// The most of a question that is read.
@@ -30,8 +36,6 @@ const QUESTION_MAX: usize = 64 * 1024;
 
 /// Out of descriptors, most likely: others end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
-
-type Answer = Response<Either<Full<Bytes>, LogBody>>;
 
 /// Serves one bank.
 #[derive(Clone, Debug)]
@@ -75,100 +79,145 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the bank's connection keeps Nagle's delay");
         }
-        let ledger = &self.ledger;
-        let service = service_fn(|request| answer(ledger, request));
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             biased;
             () = self.stop.cancelled() => {}
-            ended = connection => if let Err(error) = ended {
+            ended = connection(&self.ledger, stream) => if let Err(error) = ended {
                 tracing::debug!(%error, "a connection to the bank broke");
             }
         }
     }
 }
 
-async fn answer(ledger: &Arc<Ledger>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+/// Serves a connection: by hyper, until a question is to be answered as no library would.
+async fn connection(ledger: &Arc<Ledger>, stream: TcpStream) -> anyhow::Result<()> {
+    // One question at a time, and none after the first that strays.
+    let (strays, mut strayed) = mpsc::channel(1);
+    let service = service_fn(|request| answer(ledger, request, &strays));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let stray: Stray = tokio::select! {
+        biased;
+        Some(stray) = strayed.recv() => stray,
+        ended = &mut connection => return Ok(ended?),
+    };
+    let stream = connection.into_parts().io.into_inner();
+    Ok(stray.play(stream).await?)
+}
+
+async fn answer(
+    ledger: &Arc<Ledger>,
+    request: Request<Incoming>,
+    strays: &mpsc::Sender<Stray>,
+) -> Result<Answer, Infallible> {
     let path = request.uri().path();
-    if request.method() == Method::GET && path == "/questions" {
-        return Ok(books(ledger, request.uri().query()));
-    }
     let attempt = request
         .headers()
         .get("settled-attempt")
         .and_then(|value| value.to_str().ok()?.parse().ok());
+    match (request.method(), path) {
+        (&Method::GET, "/questions") => return Ok(books(ledger, request.uri().query())),
+        (&Method::GET, "/questions/summary") => return Ok(books(ledger, Some("summary=1"))),
+        (_, "/behaviour") => return Ok(behaviour(ledger, request).await),
+        _ => {}
+    }
     if request.method() == Method::GET {
         // For templates without a body: the last two segments are type and number.
         let Some(key) = key_of_path(path) else {
-            return Ok(refused("GET /<type>/<reqNO>, or GET /questions"));
+            return Ok(refused("expected GET /<type>/<reqNO>, or GET /questions"));
         };
         let asked = Asked {
             order_type: key.order_type.as_str(),
             req_no: key.req_no.as_str(),
             attempt,
         };
-        return Ok(ask(ledger, asked).await);
+        return Ok(ask(ledger, asked, strays).await);
     }
-    let body = Limited::new(request.into_body(), QUESTION_MAX);
-    let Ok(body) = body.collect().await else {
-        return Ok(refused("a body of 64 KiB at most"));
+    let Some(body) = whole(request).await else {
+        return Ok(refused("expected a body of 64 KiB at most"));
     };
-    let body = body.to_bytes();
     let Ok(wire) = serde_json::from_slice::<Wire<'_>>(&body) else {
-        return Ok(refused("a JSON object with type and reqNO"));
+        return Ok(refused("expected a JSON object with type and reqNO"));
     };
     let asked = Asked {
         order_type: &wire.order_type,
         req_no: &wire.req_no,
         attempt,
     };
-    Ok(ask(ledger, asked).await)
+    Ok(ask(ledger, asked, strays).await)
 }
 
-async fn ask(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+async fn ask(ledger: &Ledger, asked: Asked<'_>, strays: &mpsc::Sender<Stray>) -> Answer {
     let verdict = ledger.book(asked);
     if !verdict.latency.is_zero() {
         tokio::time::sleep(verdict.latency).await;
     }
-    match verdict.fate {
-        Fate::Hang => std::future::pending().await,
-        Fate::ServerError => json(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            r#"{"error":"the bank has a bad moment"}"#.to_owned(),
-        ),
-        Fate::Answer(status) => json(
-            StatusCode::OK,
-            protocol(asked.req_no, status, verdict.name.0),
-        ),
+    let (req_no, name) = (asked.req_no, verdict.name.0);
+    let trick = match verdict.fate {
+        Fate::Answer(status) => {
+            return json(StatusCode::OK, reply::protocol(req_no, status, name));
+        }
+        Fate::Trick(trick) => trick,
+    };
+    match trick {
+        Trick::Code(code) => reply::code(code, req_no, &verdict),
+        Trick::Html => reply::html(),
+        Trick::Empty => json(StatusCode::OK, String::new()),
+        Trick::OtherNumber => reply::other_number(req_no, name),
+        Trick::NoNumber => reply::no_number(),
+        Trick::OtherStatus => reply::other_status(req_no, name),
+        Trick::ZipBomb => reply::zip_bomb(),
+        Trick::Hang => pending().await,
+        Trick::Close => stray(How::Close, req_no, &verdict, strays).await,
+        Trick::Reset => stray(How::Reset, req_no, &verdict, strays).await,
+        Trick::Drip => stray(How::Drip, req_no, &verdict, strays).await,
+        Trick::HugeHeader => stray(How::HugeHeader, req_no, &verdict, strays).await,
+        Trick::HugeBody => stray(How::HugeBody, req_no, &verdict, strays).await,
     }
 }
 
-/// The protocol's answer.
-fn protocol(req_no: &str, status: u8, name: u64) -> String {
-    let (code, message) = match status {
-        1 => ("0000", "success"),
-        2 => ("1002", "refused by the bank"),
-        3 => ("0001", "in progress"),
-        _ => ("0404", "no such order"),
-    };
-    let req_no = serde_json::to_string(req_no).unwrap_or_default();
-    let mut out = String::with_capacity(192);
-    // Writing to a String cannot fail.
-    let written = if status <= 2 {
-        write!(
-            out,
-            r#"{{"status":"{status}","reqNO":{req_no},"rspNO":"B{name:016x}","retCd":"{code}","retMsg":"{message}","data":{{"simulated":true}}}}"#
-        )
-    } else {
-        write!(
-            out,
-            r#"{{"status":"{status}","reqNO":{req_no},"retCd":"{code}","retMsg":"{message}"}}"#
-        )
-    };
-    if written.is_err() {
-        out.clear();
+/// Hands the question over to whoever has the connection: it is answered there.
+async fn stray(
+    how: How,
+    req_no: &str,
+    verdict: &Verdict,
+    strays: &mpsc::Sender<Stray>,
+) -> Answer {
+    let body = reply::protocol(req_no, 1, verdict.name.0);
+    if strays.try_send(Stray { how, body }).is_err() {
+        tracing::debug!("a connection to the bank strays already");
     }
-    out
+    pending().await
+}
+
+/// `GET`, `PUT` and `PATCH /behaviour`.
+async fn behaviour(ledger: &Ledger, request: Request<Incoming>) -> Answer {
+    let left = match *request.method() {
+        Method::GET => return json(StatusCode::OK, ledger.behaviour()),
+        Method::PUT => Left::Forgotten,
+        Method::PATCH => Left::Kept,
+        _ => {
+            let mut answer = error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "expected GET, PUT or PATCH /behaviour",
+            );
+            let allow = HeaderValue::from_static("GET, PUT, PATCH");
+            answer.headers_mut().insert(ALLOW, allow);
+            return answer;
+        }
+    };
+    let Some(body) = whole(request).await else {
+        return refused("expected a body of 64 KiB at most");
+    };
+    match Change::read(&body).and_then(|change| ledger.change(change, left)) {
+        Ok(()) => json(StatusCode::OK, ledger.behaviour()),
+        Err(message) => refused(&message),
+    }
+}
+
+/// The body, unless it is too large or breaks off.
+async fn whole(request: Request<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(request.into_body(), QUESTION_MAX);
+    Some(body.collect().await.ok()?.to_bytes())
 }
 
 fn books(ledger: &Arc<Ledger>, query: Option<&str>) -> Answer {
@@ -188,15 +237,10 @@ fn key_of_path(path: &str) -> Option<OrderKey> {
     OrderKey::parse(&format!("{order_type}/{req_no}"))
 }
 
-fn refused(expected: &str) -> Answer {
-    let message = format!(r#"{{"error":"expected {expected}"}}"#);
-    json(StatusCode::BAD_REQUEST, message)
+fn refused(message: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, message)
 }
 
-fn json(status: StatusCode, body: String) -> Answer {
-    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
-    *answer.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(CONTENT_TYPE, json);
-    answer
+fn error(status: StatusCode, message: &str) -> Answer {
+    json(status, serde_json::json!({ "error": message }).to_string())
 }
