@@ -147,7 +147,7 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["bank", "--behave", r#"{"failures":7}"#],
-            "settled: invalid value '{\"failures\":7}' for '--behave <JSON>': failures: \"7\": expected a number from 0 to 1; see settled --help",
+            "settled: invalid value '{\"failures\":7}' for '--behave <JSON>': failures: \"7\": expected a number from 0 to 1 at line 1 column 14; see settled --help",
         ),
         (
             &["plan", "refund"],

@@ -81,20 +81,14 @@ pub(super) fn bank(args: &BankArgs) -> Result<(), Failure> {
     let options = args.options().map_err(Failure::Usage)?;
     on_runtime(async |stop| {
         let tasks = TaskTracker::new();
-        let bank = Bank::start(
-            args.listen,
-            options,
-            Clock::start(),
-            &tasks,
-            stop.clone(),
-        )
-        .await
-        .map_err(|error| {
-            let listen = args.listen;
-            Failure::Failed(anyhow::anyhow!(
-                "--listen {listen}: cannot listen: {error}; choose another port"
-            ))
-        })?;
+        let bank = Bank::start(args.listen, options, Clock::start(), &tasks, stop.clone())
+            .await
+            .map_err(|error| {
+                let listen = args.listen;
+                Failure::Failed(anyhow::anyhow!(
+                    "--listen {listen}: cannot listen: {error}; choose another port"
+                ))
+            })?;
         for change in &args.behave {
             bank.behave(change.clone())
                 .map_err(|error| Failure::Usage(format!("--behave: {error}")))?;

@@ -65,10 +65,22 @@ async fn a_bad_change_is_refused_in_one_line_and_changes_nothing() {
     let world = World::new(BankOptions::default()).await;
     for (body, told) in [
         (json!({ "trick": "html" }), "unknown field `trick`"),
-        (json!({ "tricks": { "htlm": 1 } }), "\"htlm\": no such trick"),
-        (json!({ "failures": 2 }), "failures: \"2\": expected a number from 0 to 1"),
-        (json!({ "latency": "soon" }), "latency: \"soon\": expected a mean like 20ms"),
-        (json!({ "orders": "a/", "max_per_second": 1 }), "are the whole bank's"),
+        (
+            json!({ "tricks": { "htlm": 1 } }),
+            "\"htlm\": no such trick",
+        ),
+        (
+            json!({ "failures": 2 }),
+            "failures: \"2\": expected a number from 0 to 1",
+        ),
+        (
+            json!({ "latency": "soon" }),
+            "latency: \"soon\": expected a mean like 20ms",
+        ),
+        (
+            json!({ "orders": "a/", "max_per_second": 1 }),
+            "are the whole bank's",
+        ),
     ] {
         let (status, answer) = world.behave("PATCH", body).await;
         let error = answer["error"].as_str().unwrap();
@@ -78,7 +90,10 @@ async fn a_bad_change_is_refused_in_one_line_and_changes_nothing() {
     let (status, _) = world.send("PATCH", "/behaviour", "nonsense").await;
     assert_eq!(status, 400);
     let (status, answer) = world.behave("DELETE", json!({})).await;
-    assert_eq!((status, &answer["error"]), (405, &json!("expected GET, PUT or PATCH /behaviour")));
+    assert_eq!(
+        (status, &answer["error"]),
+        (405, &json!("expected GET, PUT or PATCH /behaviour"))
+    );
     let (_, told) = world.behave("PUT", json!({})).await;
     assert_eq!(told[1], json!({}));
     assert_eq!(world.bank.summary().questions, 0);

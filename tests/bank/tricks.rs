@@ -37,7 +37,10 @@ async fn all(world: &World) -> (Vec<u8>, bool) {
 #[tokio::test]
 async fn a_status_brings_the_headers_that_belong_to_it() {
     for (code, header) in [
-        (307, Some(("location", "http://169.254.169.254:80/latest/meta-data/"))),
+        (
+            307,
+            Some(("location", "http://169.254.169.254:80/latest/meta-data/")),
+        ),
         (429, Some(("retry-after", "7"))),
         (503, Some(("retry-after", "7"))),
         (500, None),
@@ -71,7 +74,10 @@ async fn a_whole_reply_can_be_none_of_the_protocol() {
         let world = playing(trick).await;
         let (status, body) = world.send("GET", "/transfer/TX1", "").await;
         assert_eq!(status, 200, "{trick}");
-        assert!(body.contains(told) && body.is_empty() == told.is_empty(), "{trick}: {body}");
+        assert!(
+            body.contains(told) && body.is_empty() == told.is_empty(),
+            "{trick}: {body}"
+        );
         assert_eq!(world.bank.summary().tricks.of(trick), 1);
     }
 }
@@ -82,13 +88,19 @@ async fn a_connection_that_strays_ends_as_it_is_named() {
     assert_eq!((bytes.len(), well), (0, true));
     let (_, well) = all(&playing(Trick::Reset).await).await;
     assert!(!well, "reset");
-    for (trick, place) in [(Trick::HugeHeader, "x-filler: "), (Trick::HugeBody, "\"filler\":\"")] {
+    for (trick, place) in [
+        (Trick::HugeHeader, "x-filler: "),
+        (Trick::HugeBody, "\"filler\":\""),
+    ] {
         let (bytes, well) = all(&playing(trick).await).await;
         assert!(well && bytes.len() > 10_000_000, "{trick}: {}", bytes.len());
         let text = String::from_utf8(bytes).unwrap();
         let (before, after) = text.split_once(&format!("{place}xxxx")).unwrap();
         let both = format!("{before}{}", after.trim_start_matches('x'));
-        assert!(both.contains(r#"{"status":"1","reqNO":"TX1""#), "{trick}: {both}");
+        assert!(
+            both.contains(r#"{"status":"1","reqNO":"TX1""#),
+            "{trick}: {both}"
+        );
     }
 }
 

@@ -25,7 +25,11 @@ async fn the_summary_says_of_arrivals_what_the_log_says() {
     let (_, log) = world.send("GET", "/questions", "").await;
     let arrived: Vec<u64> = log
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["arrived"].as_u64().unwrap())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["arrived"]
+                .as_u64()
+                .unwrap()
+        })
         .collect();
     let summary = world.json("/questions/summary").await;
     let within = |from: u64, ms: u64| {
@@ -55,7 +59,12 @@ async fn a_bank_with_a_limit_refuses_what_is_above_it() {
     // Far less than a second.
     let mut statuses = Vec::new();
     for _ in 0..8 {
-        statuses.push(world.ask("TX1").await["status"].as_str().unwrap().to_owned());
+        statuses.push(
+            world.ask("TX1").await["status"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     assert_eq!(statuses[5..], ["429", "429", "429"]);
     let summary = world.json("/questions/summary").await;

@@ -6,10 +6,8 @@ use std::time::Duration;
 use super::trick::{share, with_share};
 use super::{BankOptions, Change, Latency, OverLimit, Trick, Tricks};
 
-/// What `--help` begins with.
+/// What `--help` ends with.
 const LONG_HELP: &str = "\
-A simulated owner of orders on a port: 3 for a while, then 1 or 2, and whatever goes wrong with owners.
-
 Any path takes questions: POST {\"type\":..,\"reqNO\":..}, or GET /TYPE/REQNO. Beside them:
 
   GET /questions          its log (NDJSON): order, attempt, when it arrived, what it was given
@@ -18,7 +16,7 @@ Any path takes questions: POST {\"type\":..,\"reqNO\":..}, or GET /TYPE/REQNO. B
   PATCH /behaviour        changes it while it runs; what the body leaves out stays as said before
   PUT /behaviour          the same, but what the body leaves out is forgotten; {} undoes all
 
-The body is a JSON object of the options below, with _ for -: in_progress, failures, unknown, flips,
+The body is a JSON object of the options above, with _ for -: in_progress, failures, unknown, flips,
 latency, tricks, trick_times, retry_after, redirect, max_per_second, over_limit. \"orders\" is how the
 orders (type/reqNO) begin that are meant; the longest beginning decides. With \"for\" it ends by itself.
 An outage of half a minute, and a type that gets HTML for every tenth question:
@@ -30,7 +28,7 @@ An outage of half a minute, and a type that gets HTML for every tenth question:
 /// owners. `GET /questions` is its log, `GET /questions/summary` its counts; `PATCH /behaviour` changes
 /// it while it runs.
 #[derive(Clone, Debug, clap::Args)]
-#[command(long_about = LONG_HELP)]
+#[command(after_long_help = LONG_HELP)]
 pub struct BankArgs {
     /// Where it listens; port 0 takes any free one
     #[arg(long, default_value = "127.0.0.1:9100", value_name = "ADDRESS")]
@@ -135,7 +133,10 @@ mod tests {
 
     #[test]
     fn without_options_the_bank_behaves_as_its_default() {
-        assert_eq!(read(&[]).unwrap().options().unwrap(), BankOptions::default());
+        assert_eq!(
+            read(&[]).unwrap().options().unwrap(),
+            BankOptions::default()
+        );
     }
 
     #[test]
@@ -179,10 +180,19 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_the_expected_form() {
         for (line, told) in [
-            (["--failures", "10"], "\"10\": expected a number from 0 to 1"),
-            (["--trick", "htlm"], "\"htlm\": no such trick, expected one of"),
+            (
+                ["--failures", "10"],
+                "\"10\": expected a number from 0 to 1",
+            ),
+            (
+                ["--trick", "htlm"],
+                "\"htlm\": no such trick, expected one of",
+            ),
             (["--latency", "soon"], "\"soon\": expected a mean like 20ms"),
-            (["--behave", "{\"failures\":2}"], "failures: \"2\": expected a number"),
+            (
+                ["--behave", "{\"failures\":2}"],
+                "failures: \"2\": expected a number",
+            ),
         ] {
             let error = read(&line).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");

@@ -65,7 +65,9 @@ impl Change {
     pub fn read(json: &[u8]) -> Result<Self, String> {
         // Serde would read an array as a struct, field by field.
         if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(r#"expected a JSON object like {"for":"30s","tricks":{"503":1}}"#.to_owned());
+            return Err(
+                r#"expected a JSON object like {"for":"30s","tricks":{"503":1}}"#.to_owned(),
+            );
         }
         let mut from = serde_json::Deserializer::from_slice(json);
         let change: Self = serde_path_to_error::deserialize(&mut from).map_err(|error| {
@@ -166,7 +168,9 @@ mod part {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
         let number = f64::deserialize(from)?;
-        share(&number.to_string()).map(Some).map_err(D::Error::custom)
+        share(&number.to_string())
+            .map(Some)
+            .map_err(D::Error::custom)
     }
 }
 
@@ -271,15 +275,39 @@ mod tests {
             ("[]", "expected a JSON object like"),
             ("{", "EOF while parsing"),
             ("{} {}", "trailing characters"),
-            (r#"{"trick":{}}"#, "trick: unknown field `trick`, expected one of `orders`, `for`"),
-            (r#"{"failures":1.5}"#, "failures: \"1.5\": expected a number from 0 to 1"),
-            (r#"{"tricks":{"htlm":1}}"#, "tricks: \"htlm\": no such trick, expected one of 301"),
-            (r#"{"tricks":{"html":0.7,"drip":0.7}}"#, "tricks: the shares sum up to 1.4"),
-            (r#"{"latency":"soon"}"#, "latency: \"soon\": expected a mean like 20ms"),
-            (r#"{"for":30}"#, "for: invalid type: integer `30`, expected a string"),
-            (r#"{"for":"soon"}"#, "for: \"soon\": expected a duration like"),
+            (
+                r#"{"trick":{}}"#,
+                "trick: unknown field `trick`, expected one of `orders`, `for`",
+            ),
+            (
+                r#"{"failures":1.5}"#,
+                "failures: \"1.5\": expected a number from 0 to 1",
+            ),
+            (
+                r#"{"tricks":{"htlm":1}}"#,
+                "tricks: \"htlm\": no such trick, expected one of 301",
+            ),
+            (
+                r#"{"tricks":{"html":0.7,"drip":0.7}}"#,
+                "tricks: the shares sum up to 1.4",
+            ),
+            (
+                r#"{"latency":"soon"}"#,
+                "latency: \"soon\": expected a mean like 20ms",
+            ),
+            (
+                r#"{"for":30}"#,
+                "for: invalid type: integer `30`, expected a string",
+            ),
+            (
+                r#"{"for":"soon"}"#,
+                "for: \"soon\": expected a duration like",
+            ),
             (r#"{"redirect":"home"}"#, "redirect: invalid socket address"),
-            (r#"{"over_limit":"hang"}"#, "over_limit: unknown variant `hang`, expected `429` or"),
+            (
+                r#"{"over_limit":"hang"}"#,
+                "over_limit: unknown variant `hang`, expected `429` or",
+            ),
             (
                 r#"{"orders":"a/","max_per_second":5}"#,
                 "max_per_second and over_limit are the whole bank's: expected no orders",

@@ -169,7 +169,10 @@ mod tests {
                 Fate::Trick(trick) => unreachable!("{trick}"),
             });
             let digits: Vec<_> = digits.collect();
-            assert!(digits == [1, 2, 1, 2] || digits == [2, 1, 2, 1], "{digits:?}");
+            assert!(
+                digits == [1, 2, 1, 2] || digits == [2, 1, 2, 1],
+                "{digits:?}"
+            );
         }
     }
 

@@ -156,7 +156,11 @@ mod tests {
 
     #[test]
     fn fixed_and_even_times_stay_in_their_bounds() {
-        assert!(times("fixed 7ms").iter().all(|time| (*time - 7.0).abs() < 1e-9));
+        assert!(
+            times("fixed 7ms")
+                .iter()
+                .all(|time| (*time - 7.0).abs() < 1e-9)
+        );
         let times = times("10ms..50ms");
         assert!(times[0] >= 10.0 && times[9_999] < 50.0);
         assert!((29.9..30.1).contains(&times[5_000]));

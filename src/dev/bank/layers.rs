@@ -62,7 +62,9 @@ impl Layers {
                 return Err(format!("{LAYERS_MAX} changes stand already"));
             }
             None => {
-                let at = self.said.partition_point(|layer| place(layer) <= place(&new));
+                let at = self
+                    .said
+                    .partition_point(|layer| place(layer) <= place(&new));
                 self.said.insert(at, new);
             }
         }
@@ -177,6 +179,8 @@ mod tests {
         }
         let refused = layers.change(change(LAYERS_MAX, "{}"), Left::Kept, 999);
         assert_eq!(refused.unwrap_err(), "256 changes stand already");
-        layers.change(change(LAYERS_MAX, "{}"), Left::Kept, 1_000).unwrap();
+        layers
+            .change(change(LAYERS_MAX, "{}"), Left::Kept, 1_000)
+            .unwrap();
     }
 }

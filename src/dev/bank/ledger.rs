@@ -149,8 +149,8 @@ impl Ledger {
     /// Books a question and says what it gets.
     pub(super) fn book(&self, asked: Asked<'_>) -> Verdict {
         let name = Name::new(self.seed, asked.order_type, asked.req_no);
-        let order: Option<Box<str>> = (!self.counters_only)
-            .then(|| format!("{}/{}", asked.order_type, asked.req_no).into());
+        let order: Option<Box<str>> =
+            (!self.counters_only).then(|| format!("{}/{}", asked.order_type, asked.req_no).into());
         let mut books = self.books();
         // Read under the lock, so that the log and the window see time in order.
         let now_us = self.clock.monotonic_us();

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 use http_body_util::{Either, Full};
 
@@ -68,7 +70,10 @@ pub(super) fn html() -> Answer {
 
 /// Success of an order that was not asked about.
 pub(super) fn other_number(req_no: &str, name: u64) -> Answer {
-    json(StatusCode::OK, protocol(&format!("other-{req_no}"), 1, name))
+    json(
+        StatusCode::OK,
+        protocol(&format!("other-{req_no}"), 1, name),
+    )
 }
 
 /// Success, and no word of whose.

@@ -176,12 +176,7 @@ async fn ask(ledger: &Ledger, asked: Asked<'_>, strays: &mpsc::Sender<Stray>) ->
 }
 
 /// Hands the question over to whoever has the connection: it is answered there.
-async fn stray(
-    how: How,
-    req_no: &str,
-    verdict: &Verdict,
-    strays: &mpsc::Sender<Stray>,
-) -> Answer {
+async fn stray(how: How, req_no: &str, verdict: &Verdict, strays: &mpsc::Sender<Stray>) -> Answer {
     let body = reply::protocol(req_no, 1, verdict.name.0);
     if strays.try_send(Stray { how, body }).is_err() {
         tracing::debug!("a connection to the bank strays already");
