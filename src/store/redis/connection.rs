@@ -62,7 +62,8 @@ impl Connections {
         .map_err(|e| store_error(&e))
     }
 
-    async fn send(&self, shard: u16, key: &str, command: &Cmd) -> Result<Value, RedisError> {
+    /// Sends one command about `key`, once.
+    pub async fn send(&self, shard: u16, key: &str, command: &Cmd) -> Result<Value, RedisError> {
         match self {
             Self::Node(node) => node.command(shard, command).await,
             Self::Cluster(cluster) => cluster.command(shard, key, command).await,

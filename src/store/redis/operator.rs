@@ -48,8 +48,9 @@ impl OperatorStore for RedisStore {
 
     async fn pauses(&self) -> Result<Vec<TypePause>, StoreError> {
         let mut command = redis::cmd("HGETALL");
-        command.arg(key::pauses(&self.prefix));
-        let answer = self.connections.send(0, &command).await;
+        let key = key::pauses(&self.prefix);
+        command.arg(&key);
+        let answer = self.connections.send(0, &key, &command).await;
         let words = reply::fields(answer.map_err(|e| store_error(&e))?)?;
         let mut pauses = words
             .0
@@ -86,8 +87,9 @@ impl RedisStore {
     ) -> Result<Vec<(OrderId, u64)>, StoreError> {
         let to = span.to.map_or("+inf".to_owned(), |to| format!("({to}"));
         let mut command = redis::cmd("ZRANGE");
+        let key = self.key(Key::Exhausted, shard);
         command
-            .arg(self.key(Key::Exhausted, shard))
+            .arg(&key)
             .arg(span.from)
             .arg(to)
             .arg("BYSCORE")
@@ -95,7 +97,7 @@ impl RedisStore {
             .arg(0)
             .arg(limit)
             .arg("WITHSCORES");
-        let answer = self.connections.send(shard, &command).await;
+        let answer = self.connections.send(shard, &key, &command).await;
         let mut parts = reply::array(answer.map_err(|e| store_error(&e))?)?;
         let mut listed = Vec::with_capacity(limit);
         while let (Some(name), Some(score)) = (parts.next(), parts.next()) {
@@ -119,7 +121,8 @@ impl RedisStore {
             let hash = self.key(Key::Records(id.record_hash()), shard);
             pipeline.hget(hash, field::field(id));
         }
-        let records = self.connections.send_all(shard, &pipeline).await?;
+        let meta = self.key(Key::Meta, shard);
+        let records = self.connections.send_all(shard, &meta, &pipeline).await?;
         let records = records.into_iter().map(|value| match value {
             redis::Value::Nil => Ok(None),
             value => reply::bytes(value).map(Some),
