@@ -1,4 +1,4 @@
-//! The `[admin]` listener: metrics and health, which never need a token.
+//! The `[admin]` listener: metrics and health, which never need a token, and the verbs of `desk`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 
+use super::desk::Desk;
 use super::health::Health;
 use super::listener::{BindError, Listener};
 use super::refusal::{self, Refusal};
@@ -37,16 +38,29 @@ pub async fn bind(config: &config::Admin) -> Result<Listener, BindError> {
 }
 
 impl Admin {
-    /// The routes of `[admin]`.
+    /// The routes of `[admin]` without verbs.
     pub fn router(self) -> Router {
+        with_refusals(self.routes())
+    }
+
+    /// The routes of `[admin]`.
+    pub fn router_with(self, desk: Desk) -> Router {
+        with_refusals(self.routes().merge(desk.routes()))
+    }
+
+    fn routes(self) -> Router {
         Router::new()
             .route("/metrics", get(metrics))
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
-            .fallback(refusal::no_such_path)
-            .method_not_allowed_fallback(refusal::no_such_method)
             .with_state(self)
     }
+}
+
+fn with_refusals(routes: Router) -> Router {
+    routes
+        .fallback(refusal::no_such_path)
+        .method_not_allowed_fallback(refusal::no_such_method)
 }
 
 async fn metrics(State(admin): State<Admin>) -> Result<Response, Refusal> {

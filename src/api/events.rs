@@ -1,4 +1,5 @@
-//! `POST /v1/orders`: an event with status 3 or 4, for those without a Kafka client.
+//! `POST /v1/orders`: an event with status 3 or 4, for those without a Kafka client; on the `[admin]`
+//! listener any event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::orders::Orders;
+use super::ports::AppendError;
 use super::question::APPEND_WAIT;
 use super::refusal::Refusal;
 use crate::domain::event::{self, Event, Reason, TRACEPARENT_MAX, decode, is_stale};
@@ -23,19 +25,39 @@ const MAX_BODY: usize = event::VALUE_MAX;
 /// A body of this size takes milliseconds; who drips it holds a connection for nothing.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
+/// On `[api]`: orders in progress.
 pub(super) async fn publish(
     State(orders): State<Arc<Orders>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<impl IntoResponse, Refusal> {
+) -> Result<impl IntoResponse + use<>, Refusal> {
+    take(&orders, &headers, body, Door::Api).await
+}
+
+/// By which listener an event comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Orders in progress.
+    Api,
+    /// Every event: the operators' way, behind the token.
+    Admin,
+}
+
+/// Appends the event that a body is.
+pub(super) async fn take(
+    orders: &Orders,
+    headers: &HeaderMap,
+    body: Body,
+    door: Door,
+) -> Result<impl IntoResponse + use<>, Refusal> {
     let value = read(body).await?;
     let event = decode(&value)?;
     orders.lane(&event.key.order_type)?;
-    if !matches!(event.body, event::Body::Pending { .. }) {
+    if door == Door::Api && !matches!(event.body, event::Body::Pending { .. }) {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "not-here",
-            "only status 3 and 4 are taken here; publish 1, 2 and commands to the topic of order events",
+            "only status 3 and 4 are taken here; send 1, 2 and commands to the admin listener",
         ));
     }
     fresh(&event, orders.clock.wall(), orders.window)?;
@@ -48,13 +70,7 @@ pub(super) async fn publish(
     let at = orders
         .append(key.clone(), value, traceparent)
         .await
-        .map_err(|error| {
-            tracing::warn!(%error, "an event of the API was not acknowledged");
-            Refusal::unavailable(
-                "kafka-unavailable",
-                "the broker did not acknowledge the event; sending it again is harmless",
-            )
-        })?;
+        .map_err(|error| not_acknowledged(&error))?;
     let receipt = json!({
         "v": 1,
         "type": key.order_type.as_str(),
@@ -63,6 +79,15 @@ pub(super) async fn publish(
         "offset": at.offset,
     });
     Ok((StatusCode::ACCEPTED, Json(receipt)))
+}
+
+/// The broker did not answer for it.
+pub(super) fn not_acknowledged(error: &AppendError) -> Refusal {
+    tracing::warn!(%error, "an event of the API was not acknowledged");
+    Refusal::unavailable(
+        "kafka-unavailable",
+        "the broker did not acknowledge the event; sending it again is harmless",
+    )
 }
 
 /// An event that its shard would keep as a dead letter must not be acknowledged as accepted; it may lie

@@ -5,6 +5,7 @@
 pub mod admin;
 mod answer;
 mod caller;
+pub mod desk;
 mod events;
 mod flight;
 pub mod health;
@@ -67,9 +68,18 @@ pub struct Api {
     pub max_flights: usize,
 }
 
+/// What both listeners serve orders from: one engine, one flight a question.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<orders::Orders>);
+
 impl Api {
     /// The routes of `[api]`.
     pub fn router(self) -> Router {
+        self.share().router()
+    }
+
+    /// Opens what both listeners share.
+    pub fn share(self) -> Shared {
         let limits = |in_air| Limits {
             in_air,
             kept: MAX_FLIGHTS,
@@ -86,7 +96,7 @@ impl Api {
         };
         // Looks and reads have trackers of their own: at the end nobody waits for one that no caller
         // waits for.
-        let state = Arc::new(orders::Orders {
+        Shared(Arc::new(orders::Orders {
             clock: self.clock,
             shards: self.shards,
             window: self.window,
@@ -94,13 +104,19 @@ impl Api {
             types: self.deadlines.into_iter().map(lane).collect(),
             ports: self.ports,
             reads: Flights::new(limits(MAX_READS), self.clock, TaskTracker::new()),
-        });
+        }))
+    }
+}
+
+impl Shared {
+    /// The routes of `[api]`.
+    pub fn router(&self) -> Router {
         Router::new()
             .route("/v1/orders", post(events::publish))
             .route("/v1/orders:query", post(query::query))
             .route("/v1/orders/{type}/{reqNO}", get(orders::look))
             .fallback(refusal::no_such_path)
             .method_not_allowed_fallback(refusal::no_such_method)
-            .with_state(state)
+            .with_state(Arc::clone(&self.0))
     }
 }

@@ -95,10 +95,7 @@ pub(super) async fn look(
     let Path((order_type, req_no)) =
         path.map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, "bad-path", e.body_text()))?;
     let call = orders.call(&order_type, &req_no, Terms::parse(query.as_deref())?)?;
-    let shard = call.key.shard(orders.shards);
-    let found = orders.find(shard, vec![call.key.clone()], call.wait).await;
-    let found = found.map(|found| found.into_iter().next().unwrap_or(Found::Unknown));
-    let answer = Orders::answer(&orders, call, found).await?;
+    let answer = Orders::serve(&orders, call).await?;
     Ok((NO_STORE, Json(answer)))
 }
 
@@ -139,6 +136,18 @@ impl Orders {
             caller: Caller::new(Arc::clone(&lane.metrics), self.clock),
             key: OrderKey { order_type, req_no },
         })
+    }
+
+    /// What a caller is told of one order.
+    pub(super) async fn serve(orders: &Arc<Self>, call: Call) -> Answer {
+        let found = orders.find_one(&call.key, call.wait).await;
+        Self::answer(orders, call, found).await
+    }
+
+    /// What the view knows of one order.
+    pub(super) async fn find_one(&self, key: &OrderKey, wait: Duration) -> Result<Found, Refusal> {
+        let found = self.find(key.shard(self.shards), vec![key.clone()], wait);
+        Ok(found.await?.into_iter().next().unwrap_or(Found::Unknown))
     }
 
     /// What the view knows of orders of one shard, in their order. A view that cannot be read is no

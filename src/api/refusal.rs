@@ -24,6 +24,12 @@ impl Refusal {
         }
     }
 
+    /// Writes it into a body that says more beside it; gives the status.
+    pub fn put_into(self, body: &mut serde_json::Value) -> StatusCode {
+        body["error"] = serde_json::json!({"code": self.code, "message": self.message});
+        self.status
+    }
+
     /// Ours or a neighbour's fault; the same request may be served later.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)

@@ -6,16 +6,22 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pauses::Pauses;
 use super::{Addresses, deadlines};
 use crate::api::admin::{self, Admin};
+use crate::api::desk::Desk;
+use crate::api::desk::ports::{DeskPorts, TypeCount};
 use crate::api::health::Health;
 use crate::api::listener::{BindError, Listener};
 use crate::api::ports::{AppendError, Ports as ApiPorts, Said, port};
 use crate::api::{Api, MAX_FLIGHTS};
 use crate::config::Config;
-use crate::kafka::At;
+use crate::domain::order::{TypeId, TypeName};
+use crate::kafka::{At, Log};
 use crate::shard::Ports;
 use crate::store::Store;
+use crate::store::operator::OperatorStore;
+use crate::store::script::Survey;
 
 /// Both ports, bound.
 pub(super) struct Listeners {
@@ -43,12 +49,12 @@ impl Listeners {
     }
 
     /// Answers until `stop`, then ends what has begun.
-    pub fn serve<S: Store>(
+    pub fn serve<S: Store + OperatorStore>(
         self,
         config: &Config,
         ports: &Arc<Ports<S>>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        pauses: &Arc<Pauses<S>>,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
     ) -> impl Future<Output = ()> + Send + use<S> {
         let api = Api {
             clock: ports.clock,
@@ -64,8 +70,15 @@ impl Listeners {
             metrics: Arc::clone(&ports.metrics),
             health: self.health,
         };
-        let api = tasks.spawn(self.api.serve(api.router(), stop.clone()));
-        let admin = tasks.spawn(self.admin.serve(admin.router(), stop.clone()));
+        let shared = api.share();
+        let api = tasks.spawn(self.api.serve(shared.router(), stop.clone()));
+        let desk = Desk {
+            shared,
+            ports: desk_ports(ports, pauses),
+            token: config.admin.token.clone(),
+            stop: stop.clone(),
+        };
+        let admin = tasks.spawn(self.admin.serve(admin.router_with(desk), stop.clone()));
         async move {
             // The first that ends unasked ends the process.
             let served = tokio::select! {
@@ -126,4 +139,49 @@ fn api_ports<S: Store>(ports: &Arc<Ports<S>>) -> ApiPorts {
             }
         }),
     }
+}
+
+fn desk_ports<S: Store + OperatorStore>(
+    ports: &Arc<Ports<S>>,
+    pauses: &Arc<Pauses<S>>,
+) -> DeskPorts {
+    let (listing, counting) = (Arc::clone(&ports.store), Arc::clone(&ports.store));
+    let (knowing, saying) = (Arc::clone(pauses), Arc::clone(pauses));
+    let ends = ports.ends.clone();
+    DeskPorts {
+        exhausted: port(move |(shard, span, limit)| {
+            let store = Arc::clone(&listing);
+            async move { store.exhausted(shard, span, limit).await }
+        }),
+        result_at: port(move |(shard, time)| {
+            let ends = ends.clone();
+            async move {
+                let found = ends.offset_for_time(Log::Results, shard, time).await;
+                found.map_err(|error| error.to_string())
+            }
+        }),
+        counts: port(move |shard| {
+            let store = Arc::clone(&counting);
+            async move { Ok(counts(&store.survey(shard).await?)) }
+        }),
+        pauses: port(move |()| std::future::ready(knowing.known())),
+        say: port(move |word| {
+            let pauses = Arc::clone(&saying);
+            async move { pauses.say(word).await }
+        }),
+    }
+}
+
+/// How many orders of each type a shard holds.
+fn counts(survey: &Survey) -> Vec<TypeCount> {
+    let count = |(id, name, _): &(TypeId, TypeName, u32)| {
+        let slots = survey.slots.iter().filter(|slot| slot.type_id == *id);
+        let exhausted = survey.exhausted.iter().filter(|(type_id, _)| type_id == id);
+        TypeCount {
+            order_type: name.clone(),
+            pending: slots.map(|slot| slot.count).sum(),
+            exhausted: exhausted.map(|(_, count)| count).sum(),
+        }
+    };
+    survey.types.iter().map(count).collect()
 }

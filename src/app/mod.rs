@@ -4,6 +4,7 @@
 pub mod check;
 pub mod dev;
 mod http;
+mod pauses;
 mod probe;
 mod shards;
 pub mod verify;
@@ -33,6 +34,8 @@ use crate::metrics::Metrics;
 use crate::shard::Ports;
 use crate::shard::core::plan::{Plan, TypePlan};
 use crate::store::Store;
+use crate::store::operator::OperatorStore;
+use pauses::Pauses;
 use shards::Shards;
 
 /// How long a graceful end may take in all; the README promises 10 s.
@@ -55,7 +58,7 @@ pub struct Addresses {
 ///
 /// # Errors
 /// A part that could not start, or that ended unasked.
-pub async fn run<S: Store>(
+pub async fn run<S: Store + OperatorStore>(
     config: &Config,
     world: World,
     store: Arc<S>,
@@ -75,6 +78,8 @@ pub async fn run<S: Store>(
     let settings = Settings::new(config, world);
     let configured: Arc<std::collections::BTreeSet<TypeName>> =
         Arc::new(config.order_types.keys().cloned().collect());
+    let pauses = Pauses::new((&store, &engine, &metrics), clock, &configured);
+    tasks.spawn(Arc::clone(&pauses).follow(stop.child_token()));
     let (reader, mut reader_thread) =
         reader::spawn(&settings, Arc::new(move |name| configured.contains(name)))?;
     let (producer, mut producer_thread) = producer::spawn(&settings)?;
@@ -103,7 +108,7 @@ pub async fn run<S: Store>(
         Arc::clone(&health),
         stop.child_token(),
     ));
-    let mut serving = tasks.spawn(listeners.serve(config, &ports, &tasks, &stop));
+    let mut serving = tasks.spawn(listeners.serve(config, &ports, &pauses, (&tasks, &stop)));
     let mut shards = Shards::new(Arc::clone(&ports), plans(config), owned, tasks.clone());
     ready(addresses);
 

@@ -15,9 +15,9 @@ pub struct Api {
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where metrics and health listen.
+    /// Where metrics, health and the admin verbs listen.
     pub listen: SocketAddr,
-    /// For admin verbs, of which there are none yet; required when `listen` is not loopback.
+    /// Asked for with every admin verb; required when `listen` is not loopback.
     pub token: Option<Secret>,
 }
 

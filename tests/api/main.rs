@@ -6,6 +6,7 @@
 #[path = "../support/plain_http.rs"]
 mod plain_http;
 
+mod desk;
 mod events;
 mod listeners;
 mod orders;

@@ -170,7 +170,7 @@ impl World {
         })
     }
 
-    fn asking(&self, questions: watch::Sender<Vec<AskNow>>) -> Port<AskNow, Said> {
+    pub fn asking(&self, questions: watch::Sender<Vec<AskNow>>) -> Port<AskNow, Said> {
         let (said, gate, took) = (self.said.clone(), Arc::clone(&self.gate), self.took);
         let trouble = self.trouble;
         port(move |question: AskNow| {
@@ -197,7 +197,7 @@ impl World {
         })
     }
 
-    fn appending(
+    pub fn appending(
         &self,
         events: watch::Sender<Vec<AppendEvent>>,
     ) -> Port<AppendEvent, Result<At, AppendError>> {

@@ -32,11 +32,13 @@ pub async fn get(address: SocketAddr, path: &str) -> Reply {
 }
 
 pub async fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Reply {
+    exchange(address, &request(method, path, body)).await
+}
+
+/// Sends a whole request as it is.
+pub async fn exchange(address: SocketAddr, request: &[u8]) -> Reply {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(&request(method, path, body))
-        .await
-        .unwrap();
+    stream.write_all(request).await.unwrap();
     let mut reply = Vec::new();
     // A server that refuses a large body may reset the connection after its answer.
     let end = stream.read_to_end(&mut reply).await;

@@ -21,6 +21,7 @@ use crate::dev::second_reader::{Reading, SecondReader, SharedAudit};
 use crate::dev::traffic::{Ended, Source, Traffic};
 use crate::kafka::settings::{Settings, World};
 use crate::store::Store;
+use crate::store::operator::OperatorStore;
 
 /// Bad lines that wait to be told.
 const BAD_LINES: usize = 100;
@@ -29,7 +30,7 @@ const BAD_LINES: usize = 100;
 const LAST: Duration = Duration::from_secs(1);
 
 /// Plays until `stop` or the end of the run, then until what is open was settled.
-pub(super) async fn play<S: Store>(
+pub(super) async fn play<S: Store + OperatorStore>(
     options: DevOptions,
     mut scene: Scene,
     store: Arc<S>,
@@ -73,7 +74,7 @@ struct Play {
 }
 
 impl Play {
-    async fn act<S: Store>(
+    async fn act<S: Store + OperatorStore>(
         mut self,
         store: Arc<S>,
         reading: &mut Reading,
