@@ -78,6 +78,10 @@ fn help_names_every_verb_the_examples_and_the_exit_codes() {
         "  plan ",
         "  config ",
         "  verify ",
+        "  order ",
+        "  exhausted ",
+        "  type ",
+        "  completion ",
         "--config <FILE>",
         "settled plan transfer --rate 500",
         "SETTLED_<SECTION>__<FIELD>",
@@ -428,4 +432,84 @@ warning: 25,200,000 pending orders make 1,539 a hash; beyond 512 Redis gives up 
         last,
         "warning: 10,800,000 marks of 3 hours make 2,637 a hash; beyond 512 Redis gives up the compact form: 7 shards would do"
     );
+}
+
+#[test]
+fn operators_verbs_have_help_and_refuse_bad_input_in_one_line() {
+    let directory = Directory::with(MINIMAL);
+    for (arguments, parts) in [
+        (
+            &["order", "--help"][..],
+            &["  show ", "  ask ", "  requeue ", "  settle "][..],
+        ),
+        (
+            &["order", "settle", "--help"],
+            &["--status <1|2>", "--reason <TEXT>", "--admin <URL>"],
+        ),
+        (
+            &["exhausted", "--help"],
+            &["  list ", "  requeue ", "  settle "],
+        ),
+        (
+            &["exhausted", "requeue", "--help"],
+            &["--selection <SELECTION>", "it is a dry run"],
+        ),
+        (&["type", "--help"], &["  list ", "  pause ", "  resume "]),
+    ] {
+        let help = directory.run(arguments);
+        assert_eq!((help.code, help.err.as_str()), (0, ""), "{arguments:?}");
+        for part in parts {
+            assert!(help.out.contains(part), "{part}: {}", help.out);
+        }
+    }
+    for (arguments, line) in [
+        (
+            &["order", "ask", "TX1"][..],
+            "settled: invalid value 'TX1' for '<TYPE/REQNO>': expected TYPE/REQNO like transfer/TX1; see settled --help",
+        ),
+        (
+            &["order", "requeue", "transfer/TX1"],
+            "settled: the following required arguments were not provided: --reason <TEXT>; see settled order --help",
+        ),
+        (
+            &["order", "requeue", "transfer/TX1", "--reason", "r"],
+            "settled: --actor NAME: expected, as no login name is known",
+        ),
+        (
+            &["order", "ask", "transfer/TX1", "--admin", "127.0.0.1:1"],
+            "settled: invalid value '127.0.0.1:1' for '--admin <URL>': expected a URL like http://127.0.0.1:8081; see settled --help",
+        ),
+        (
+            &["exhausted", "requeue", "--selection", "ab"],
+            "settled: the following required arguments were not provided: --reason <TEXT>; see settled exhausted --help",
+        ),
+    ] {
+        assert_eq!(directory.run(arguments), refused(line), "{arguments:?}");
+    }
+    // Nobody listens there; no file is needed.
+    let away = Directory::empty();
+    let ran = away.run(&["type", "list", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    let told = "settled: http://127.0.0.1:1: no answer from a worker's [admin] listener; name one by --admin URL: ";
+    assert!(ran.err.starts_with(told), "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    let no_port = away.run_with(
+        &["type", "list"],
+        &[("SETTLED_ADMIN__LISTEN", "127.0.0.1:0")],
+    );
+    assert_eq!(
+        no_port,
+        refused("settled: --admin URL: expected, as [admin] listen names no port")
+    );
+}
+
+#[test]
+fn completion_knows_every_verb() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = Directory::empty().run(&["completion", shell]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{shell}");
+        for word in ["exhausted", "requeue", "log-format"] {
+            assert!(ran.out.contains(word), "{shell}: {word}");
+        }
+    }
 }

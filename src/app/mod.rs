@@ -3,7 +3,9 @@
 
 pub mod check;
 pub mod dev;
+pub mod history;
 mod http;
+pub mod operator;
 mod pauses;
 mod probe;
 mod shards;

@@ -2,10 +2,17 @@
 //! takes longer than reading the configuration is carried out by `app`.
 
 mod args;
+mod completion;
 mod dev;
+mod exhausted;
 mod failure;
 mod figures;
+mod history;
+mod order;
 mod plan;
+mod reach;
+mod table;
+mod types;
 mod verify;
 mod work;
 
@@ -38,6 +45,7 @@ const EXAMPLES: &str = "Examples:
   settled plan transfer --rate 500          when orders of a type are asked about, and what it costs
   settled config --config /etc/settled.toml what is in effect, secrets redacted
   settled verify                            whether every accepted order is settled, exhausted or pending
+  settled exhausted list --type transfer    the orders that wait for a person
 
 Configuration: defaults, then the file, then variables SETTLED_<SECTION>__<FIELD>.
 settled.example.toml holds every option.
@@ -80,6 +88,20 @@ enum Command {
     /// Makes the topics
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Asks about, requeues or settles one order, by hand
+    #[command(subcommand)]
+    Order(order::OrderCommand),
+    /// Lists exhausted orders; requeues or settles many at a time
+    #[command(subcommand)]
+    Exhausted(exhausted::ExhaustedCommand),
+    /// Lists, pauses and resumes order types
+    #[command(subcommand)]
+    Type(types::TypeCommand),
+    /// Prints a shell's completion script
+    ///
+    /// `settled completion bash > /etc/bash_completion.d/settled`, or in fish
+    /// `settled completion fish | source`.
+    Completion(completion::CompletionArgs),
     /// Runs a simulated owner of orders
     Bank(BankArgs),
     /// Tries it all in one process: broker, view, bank, sample orders and a verified count
@@ -119,6 +141,10 @@ fn carry_out(cli: &Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Topics(TopicsCommand::Create) => {
             work::create_topics(&load(&cli.common, environment)?)
         }
+        Command::Order(command) => order::order(command, &cli.common, environment),
+        Command::Exhausted(command) => exhausted::exhausted(command, &cli.common, environment),
+        Command::Type(command) => types::types(command, &cli.common, environment),
+        Command::Completion(args) => completion::completion(*args),
         Command::Bank(args) => work::bank(args),
         Command::Dev(args) => dev::dev(args),
     }
@@ -156,14 +182,18 @@ fn arm(environment: &Environment) -> Result<(), Failure> {
 
 /// The configuration that `--config`, the environment and the working directory name.
 fn load(common: &Common, environment: &Environment) -> Result<Config, Failure> {
-    let named = common.config.clone();
-    let file = named
-        .or_else(|| environment.value(CONFIG).map(PathBuf::from))
-        .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
+    let file = file(common, environment);
     Config::load(file.as_deref(), environment).map_err(|error| Failure::Config {
         error,
         without_file: file.is_none(),
     })
+}
+
+fn file(common: &Common, environment: &Environment) -> Option<PathBuf> {
+    let named = common.config.clone();
+    named
+        .or_else(|| environment.value(CONFIG).map(PathBuf::from))
+        .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()))
 }
 
 /// Prints the product of a verb. A reader that has seen enough is no failure.

@@ -14,6 +14,9 @@ pub const LOG: &str = "SETTLED_LOG";
 /// `text` or `json`; `--log-format` goes before it.
 pub const LOG_FORMAT: &str = "SETTLED_LOG_FORMAT";
 
+/// Who is logged in, as the system says; the first that is set.
+const LOGIN: [&str; 2] = ["LOGNAME", "USER"];
+
 /// Which fault point ends or stops this worker; only a build with fault points knows it.
 #[cfg(feature = "fault-points")]
 pub const FAULT: &str = "SETTLED_FAULT";
@@ -49,6 +52,12 @@ impl Environment {
     /// The value of `name`; `None` when it is not set or not UTF-8.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.to_str()
+    }
+
+    /// The login name.
+    pub fn login(&self) -> Option<&str> {
+        let mut names = LOGIN.iter().filter_map(|name| self.value(name));
+        names.find(|name| !name.is_empty())
     }
 
     /// The variables that set a field of the configuration, in the order of their names; the value is

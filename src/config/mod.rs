@@ -98,6 +98,25 @@ impl Config {
         }
     }
 
+    /// Only what reaches a running worker, for who has no file: `[admin]` from the environment.
+    ///
+    /// # Errors
+    /// Every mistake of that section.
+    pub fn admin_of(environment: &Environment) -> Result<Admin, ConfigError> {
+        let mut table = source::Table::new();
+        let mut mistakes = source::overlay(&mut table, environment);
+        let reading = Reading::new(environment, Path::new(""));
+        let mut fields = reading.root(table, Origin::Nowhere);
+        let api = Api::read(fields.section("api"));
+        let admin = Admin::read(fields.section("admin"), &api);
+        mistakes.extend(reading.mistakes());
+        if mistakes.is_empty() {
+            Ok(admin)
+        } else {
+            Err(ConfigError::new(mistakes))
+        }
+    }
+
     /// The path of every field that a file may have, with `NAME` for the name of an order type.
     pub fn fields() -> BTreeSet<String> {
         let environment: Environment = [("SETTLED_ORDER_TYPES__NAME", "{}")].into_iter().collect();

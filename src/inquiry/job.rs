@@ -84,6 +84,24 @@ impl Job {
         }
     }
 
+    /// A question that was asked, as a line of the target `settled::question`, at debug: what
+    /// `settled order show --log` reads. Attempt 0 is a person's.
+    pub(super) fn log(&self, answer: &Answer, took: Duration) {
+        let (key, attempt, traceparent) = match self {
+            Self::Claimed(question) => (&question.key, question.attempt, &question.traceparent),
+            Self::Now(question) => (&question.key, 0, &question.traceparent),
+        };
+        tracing::debug!(
+            target: "settled::question",
+            order = %key,
+            attempt,
+            answer = answer.label(),
+            took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            traceparent = traceparent.as_deref(),
+            "an owner was asked"
+        );
+    }
+
     /// Hands back an answer that the owner did not give.
     pub(super) fn refuse(self, answer: Answer) {
         self.answer(answer, |_| None, None, Duration::ZERO);

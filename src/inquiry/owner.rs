@@ -54,6 +54,7 @@ impl Owner {
         self.note(&answer, end_us / 1000);
         fault::point("answered-not-handed-on");
         let took = Duration::from_micros(end_us - start_us);
+        job.log(&answer, took);
         let data = |answer: &Answer| self.contract.data(answer, outcome.body());
         job.answer(answer, data, Some(now), took);
     }
