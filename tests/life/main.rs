@@ -27,6 +27,7 @@ mod http_api;
 mod inlets;
 mod java_reader;
 mod on_demand;
+mod operators;
 mod refusals;
 mod terminal_events;
 mod too_large;
