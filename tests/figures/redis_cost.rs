@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use redis::{Connection, Value, cmd};
+use redis::{ConnectionLike, Value, cmd};
 
 use crate::checker::Site;
 
 /// Counts from now on; nothing shorter than this many microseconds is noted one by one.
-pub fn reset(redis: &mut Connection) {
+pub fn reset(redis: &mut impl ConnectionLike) {
     for (name, value) in [
         ("slowlog-log-slower-than", "200"),
         ("slowlog-max-len", "100000"),
@@ -22,7 +22,7 @@ pub fn reset(redis: &mut Connection) {
 }
 
 /// The longest commands since [`reset`], and the mean of the scripts.
-pub fn tell(redis: &mut Connection) -> String {
+pub fn tell(redis: &mut impl ConnectionLike) -> String {
     let slow: Vec<Vec<Value>> = cmd("SLOWLOG").arg(&["GET", "100000"]).query(redis).unwrap();
     let mut scripts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for entry in slow {
@@ -74,7 +74,7 @@ pub fn tell(redis: &mut Connection) -> String {
 }
 
 /// `used_memory`, in bytes.
-pub fn used_memory(redis: &mut Connection) -> u64 {
+pub fn used_memory(redis: &mut impl ConnectionLike) -> u64 {
     let info: String = cmd("INFO").arg("memory").query(redis).unwrap();
     let used = info
         .lines()
@@ -95,7 +95,7 @@ pub struct View {
 
 impl View {
     /// Counts.
-    pub fn of(site: &Site, redis: &mut Connection) -> Self {
+    pub fn of(site: &Site, redis: &mut impl ConnectionLike) -> Self {
         let hashes = hash_names();
         let mut view = Self::default();
         for shard in 0..site_shards(site) {
