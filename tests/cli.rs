@@ -272,6 +272,7 @@ url = "http://bank/q"
 headers = { "authorization" = "env:AUTH" }
 timeout = "2s"
 not_found = "could_not_ask"
+allow_link_local = false
 
 [order_types.transfer.schedule]
 in_progress = ["double 1s x 8"]
@@ -280,6 +281,8 @@ unknown = ["double 1s x 8"]
 [order_types.transfer.ceiling]
 questions_per_second = 100
 in_flight = 64
+callers_share = 0.2
+first_share = 0.5
 "#;
     assert_eq!(
         (ran.code, ran.err.as_str(), ran.out.as_str()),

@@ -127,6 +127,7 @@ impl Bench {
     async fn claim(&mut self, shard: u16, type_id: u8, to_second: u32) -> (u32, Vec<Claimed>) {
         let claim = Claim {
             type_id: TypeId(type_id),
+            after: 0,
             to_second,
             limit: BATCH as u16,
             lease_second: to_second + 10,

@@ -219,5 +219,7 @@ fn why_not(why: CouldNotAsk) -> &'static str {
         CouldNotAsk::Configuration => "it refuses our questions; an operator must look",
         CouldNotAsk::NotStarted => "no question may start at this moment",
         CouldNotAsk::Paused => "an operator has paused this order type",
+        CouldNotAsk::OverCeiling => "it is asked as often as it may be; try again later",
+        CouldNotAsk::BreakerOpen => "it has not answered for a while and is tried once a second",
     }
 }

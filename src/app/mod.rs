@@ -25,7 +25,7 @@ use crate::api::health::Health;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::order::{Millis, TypeName};
-use crate::inquiry::Engine;
+use crate::inquiry::{Around, Engine};
 use crate::kafka::ends::EndAsker;
 use crate::kafka::floor::Floors;
 use crate::kafka::publisher::PublisherPool;
@@ -76,7 +76,13 @@ pub async fn run<S: Store + OperatorStore>(
     let tasks = TaskTracker::new();
     // A dispatcher that dies cancels this one.
     let asking = stop.child_token();
-    let engine = Engine::new(&config.order_types, &store, clock, &tasks, &asking)?;
+    let around = Around {
+        clock,
+        metrics: Arc::clone(&metrics),
+        tasks: tasks.clone(),
+        stop: asking.clone(),
+    };
+    let engine = Engine::new(&config.order_types, &store, &around)?;
     let settings = Settings::new(config, world);
     let configured: Arc<std::collections::BTreeSet<TypeName>> =
         Arc::new(config.order_types.keys().cloned().collect());

@@ -102,7 +102,9 @@ fn write_type(out: &mut String, name: &TypeName, order_type: &OrderTypeConfig) -
     writeln!(out, "\n[order_types.{name}.ceiling]")?;
     let per_second = order_type.ceiling.questions_per_second;
     writeln!(out, "questions_per_second = {per_second}")?;
-    writeln!(out, "in_flight = {}", order_type.ceiling.in_flight)
+    writeln!(out, "in_flight = {}", order_type.ceiling.in_flight)?;
+    writeln!(out, "callers_share = {}", order_type.ceiling.callers_share)?;
+    writeln!(out, "first_share = {}", order_type.ceiling.first_share)
 }
 
 fn write_query(out: &mut String, query: &QueryConfig) -> fmt::Result {
@@ -118,6 +120,7 @@ fn write_query(out: &mut String, query: &QueryConfig) -> fmt::Result {
             writeln!(out, "not_found = {}", text(name))?;
         }
     }
+    writeln!(out, "allow_link_local = {}", query.allow_link_local)?;
     Ok(())
 }
 

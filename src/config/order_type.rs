@@ -30,13 +30,23 @@ pub struct Ceiling {
     pub questions_per_second: f64,
     /// Per worker. Default 64.
     pub in_flight: u32,
+    /// The part of the ceiling and of the cap in flight that callers of the API have for themselves.
+    /// Default 0.2.
+    pub callers_share: f64,
+    /// The part of the ceiling that first questions about new orders have for themselves. Default 0.5.
+    pub first_share: f64,
 }
+
+/// What is left, a tenth at least, is for all other questions: no share may starve them.
+const SHARES_MAX: f64 = 0.9;
 
 impl Default for Ceiling {
     fn default() -> Self {
         Self {
             questions_per_second: 100.0,
             in_flight: 64,
+            callers_share: 0.2,
+            first_share: 0.5,
         }
     }
 }
@@ -94,9 +104,29 @@ impl Ceiling {
                 .field("in_flight")
                 .and_then(|field| field.whole(1..=10_000))
                 .unwrap_or(default.in_flight),
+            callers_share: fields
+                .field("callers_share")
+                .and_then(|field| field.part(SHARES_MAX))
+                .unwrap_or(default.callers_share),
+            first_share: fields
+                .field("first_share")
+                .and_then(|field| field.part(SHARES_MAX))
+                .unwrap_or(default.first_share),
         };
-        fields.end(Vec::new());
+        fields.end(ceiling.validate());
         ceiling
+    }
+
+    fn validate(&self) -> Vec<Broken> {
+        let sum = self.callers_share + self.first_share;
+        if sum <= SHARES_MAX {
+            return Vec::new();
+        }
+        let what = format!(
+            "{}: expected {SHARES_MAX} at most together with callers_share, which is {}",
+            self.first_share, self.callers_share
+        );
+        vec![Broken::new("first_share", what)]
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use super::fields::{Broken, Field, Fields};
+use super::link_local::names_link_local;
 use super::placeholder::Text;
 use super::request::{self, Target};
 use super::secret::Secret;
@@ -26,6 +27,8 @@ pub struct QueryConfig {
     pub timeout: Duration,
     /// `true`: 404 reads as «unknown» (4).
     pub not_found_is_unknown: bool,
+    /// `true`: the owner may have a link-local address.
+    pub allow_link_local: bool,
 }
 
 /// How a 404 reads, as the file names it.
@@ -73,6 +76,7 @@ impl QueryConfig {
             body: None,
             timeout: Duration::from_secs(2),
             not_found_is_unknown: false,
+            allow_link_local: false,
         }
     }
 
@@ -95,6 +99,10 @@ impl QueryConfig {
                 .field("not_found")
                 .and_then(|field| field.choice(&NOT_FOUND))
                 .unwrap_or(default.not_found_is_unknown),
+            allow_link_local: fields
+                .field("allow_link_local")
+                .and_then(|field| field.truth())
+                .unwrap_or(default.allow_link_local),
         };
         fields.end(query.validate(order_type));
         query
@@ -126,7 +134,17 @@ impl QueryConfig {
     }
 
     fn target(&self, order_type: &TypeName) -> Result<Target, QueryFault> {
-        request::target(order_type, &self.url).map_err(|problem| QueryFault::new("url", problem))
+        let fault = |problem: String| QueryFault::new("url", problem);
+        let target = request::target(order_type, &self.url).map_err(fault)?;
+        let host = target.authority.host();
+        if !self.allow_link_local && names_link_local(host) {
+            let problem = format!(
+                "{host}: expected no link-local address, where clouds keep their metadata; \
+                 allow_link_local = true allows it"
+            );
+            return Err(fault(problem));
+        }
+        Ok(target)
     }
 
     fn checked_body(&self, order_type: &TypeName) -> Result<Option<Text>, QueryFault> {

@@ -67,6 +67,10 @@ pub enum CouldNotAsk {
     NotStarted,
     /// An operator has paused the order type: never left this process.
     Paused,
+    /// A caller's question that the type's ceiling or cap in flight had no room for: not started.
+    OverCeiling,
+    /// A caller's question while the owner is asked once a second only: not started.
+    BreakerOpen,
 }
 
 impl Answer {
@@ -111,7 +115,10 @@ impl CouldNotAsk {
     /// Whether the question never left this process: the owner had no part in it, and the order is
     /// due as before.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::NotStarted | Self::Paused)
+        matches!(
+            self,
+            Self::NotStarted | Self::Paused | Self::OverCeiling | Self::BreakerOpen
+        )
     }
 
     /// The name in metrics and logs.
@@ -125,6 +132,8 @@ impl CouldNotAsk {
             Self::Configuration => "configuration",
             Self::NotStarted => "not_started",
             Self::Paused => "paused",
+            Self::OverCeiling => "over_ceiling",
+            Self::BreakerOpen => "breaker_open",
         }
     }
 }

@@ -10,18 +10,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Question;
-use super::budget::Budget;
-use super::dispatch::{Dispatcher, Parts};
+use super::budget::{Budget, Standing};
+use super::condition::Condition;
+use super::dispatch::Dispatcher;
+use super::flights::{Flights, Side};
 use super::http::Http;
-use super::job::{AnswerNow, Job, QuestionNow, not_started};
+use super::job::{AnswerNow, Job, QuestionNow, not_started, refused};
 use super::owner::Owner;
 use super::pause::Pause;
 use super::template::Template;
+use super::trouble::Troubles;
+use super::turns::{Queues, Turns};
 use crate::clock::Clock;
 use crate::config::{OrderTypeConfig, QueryFault};
-use crate::domain::answer::Contract;
+use crate::domain::answer::{Contract, CouldNotAsk};
 use crate::domain::order::{OrderKey, TypeName};
+use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::store::script::BATCH;
 
 /// The most people's questions that wait for one type at a time; more are turned away.
 const NOW_MAX: usize = 256;
@@ -40,10 +46,25 @@ pub struct Engine {
 /// The way to one order type's dispatcher.
 #[derive(Debug)]
 struct Lane {
-    claimed: mpsc::Sender<Question>,
+    first: mpsc::Sender<Question>,
+    rest: mpsc::Sender<Question>,
     now: mpsc::Sender<QuestionNow>,
     budget: Budget,
+    flights: Arc<Flights>,
     owner: Arc<Owner>,
+}
+
+/// What an engine needs of the rest of the worker.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// Time.
+    pub clock: Clock,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// What its tasks run on.
+    pub tasks: TaskTracker,
+    /// Ends them.
+    pub stop: CancellationToken,
 }
 
 /// Why no engine can be made of a configuration.
@@ -60,7 +81,7 @@ pub enum EngineError {
     /// A ceiling under which nothing could ever be asked, or one that is none.
     #[error(
         "order_types.{0}.ceiling: expected questions_per_second above 0 and at most 1000000, \
-         and in_flight from 1 to 65536"
+         in_flight from 1 to 65536, and shares of 0.9 at most together"
     )]
     Ceiling(TypeName),
     /// TLS cannot be set up.
@@ -69,7 +90,7 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Checks every order type and starts its dispatcher on `tasks`. Cancelling `stop` ends them;
+    /// Checks every order type and starts its dispatcher. Cancelling `around.stop` ends them;
     /// what waits then comes back as `NotStarted`, what was asked goes on until its deadline.
     ///
     /// All asking happens on the runtime in which this is called, so the caller decides whether it
@@ -80,24 +101,37 @@ impl Engine {
     pub fn new<S: Store>(
         types: &BTreeMap<TypeName, OrderTypeConfig>,
         store: &Arc<S>,
-        clock: Clock,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        around: &Around,
     ) -> Result<Self, EngineError> {
-        let mut lanes = BTreeMap::new();
-        let mut dispatchers = Vec::new();
+        let (engine, lanes) = Self::build(types, around)?;
+        for (owner, turns) in lanes {
+            let dispatcher = Dispatcher {
+                owner,
+                store: Arc::clone(store),
+                tasks: around.tasks.clone(),
+                turns,
+            };
+            around.tasks.spawn(dispatcher.run(around.stop.clone()));
+        }
+        Ok(engine)
+    }
+
+    /// The engine, and what each type's dispatcher is made of; nothing runs yet.
+    pub(super) fn build(
+        types: &BTreeMap<TypeName, OrderTypeConfig>,
+        around: &Around,
+    ) -> Result<(Self, Vec<(Arc<Owner>, Turns)>), EngineError> {
+        let (mut lanes, mut all) = (BTreeMap::new(), Vec::new());
         for (order_type, config) in types {
-            let (lane, parts) = Lane::new(order_type, config, store, clock, tasks)?;
+            let (lane, turns) = Lane::new(order_type, config, around)?;
+            all.push((Arc::clone(&lane.owner), turns));
             lanes.insert(order_type.clone(), lane);
-            dispatchers.push(Dispatcher::new(parts));
         }
-        for dispatcher in dispatchers {
-            tasks.spawn(dispatcher.run(stop.clone()));
-        }
-        Ok(Self {
+        let engine = Self {
             lanes: Arc::new(lanes),
-            clock,
-        })
+            clock: around.clock,
+        };
+        Ok((engine, all))
     }
 
     /// Hands over a question whose order is due; never blocks. The answer comes through its
@@ -106,17 +140,28 @@ impl Engine {
     pub fn ask(&self, question: Question) {
         let unasked = match self.lanes.get(&question.key.order_type) {
             None => question,
-            Some(lane) => match lane.claimed.try_send(question) {
-                Ok(()) => return,
-                Err(full_or_closed) => full_or_closed.into_inner(),
-            },
+            Some(lane) => {
+                let queue = if question.fresh && question.attempt == 1 {
+                    &lane.first
+                } else {
+                    &lane.rest
+                };
+                match queue.try_send(question) {
+                    Ok(()) => return,
+                    Err(full_or_closed) => full_or_closed.into_inner(),
+                }
+            }
         };
         Job::Claimed(unasked).refuse(not_started());
     }
 
-    /// Asks for a person, who gets the answer within `deadline`. Takes its turn under the same
-    /// ceiling, alternately with the shards' questions. Cancelling gives up the answer; the question
-    /// may have left already.
+    /// Asks for a person, who gets the answer within `deadline`. Takes a place in flight and a start
+    /// time under the same ceiling, of which callers have a part for themselves. There is no queue:
+    /// who gets no place now, or no start time within the deadline, is told so at once, as
+    /// `OverCeiling`, as `BreakerOpen`, or with what the type rests for (`Configuration`,
+    /// `TooManyRequests`, with the time left). `NotStarted` says that the store does not answer, the
+    /// engine stops or the type is not configured. Cancelling gives up the answer; the question may
+    /// have left already.
     pub async fn ask_now(
         &self,
         key: OrderKey,
@@ -142,7 +187,10 @@ impl Engine {
             caller,
         };
         if lane.now.try_send(question).is_err() {
-            return unasked();
+            return AnswerNow {
+                answer: refused(CouldNotAsk::OverCeiling),
+                ..unasked()
+            };
         }
         // The question itself ends at `until`; the rest is for its answer to get here.
         let patience = deadline + Duration::from_millis(50);
@@ -152,17 +200,23 @@ impl Engine {
         }
     }
 
-    /// How many more orders of a type this worker may claim now: start times of the next second and
-    /// a quarter and the cap in flight, less what the shards hold. 0 while more questions than may
-    /// be in flight wait for their start, while the type is paused, and for a type that is not
-    /// configured.
+    /// How many more orders of a type this worker may claim now: what it can start in the next second
+    /// and a quarter, by the ceiling and by its own pace, and what is in flight, less what the shards
+    /// hold. With the breaker open or closing,
+    /// only what may start then. 0 while more questions than may be in flight wait for their start,
+    /// while the type is paused, and for a type that is not configured.
     pub fn permits(&self, order_type: &TypeName) -> u32 {
         self.lanes.get(order_type).map_or(0, |lane| {
             if lane.owner.pause.held(self.clock.monotonic()).is_some() {
                 return 0;
             }
-            let overdue = lane.claimed.max_capacity() - lane.claimed.capacity();
-            lane.budget.permits(overdue)
+            let waiting = |queue: &mpsc::Sender<Question>| queue.max_capacity() - queue.capacity();
+            lane.budget.permits(Standing {
+                overdue: waiting(&lane.first) + waiting(&lane.rest),
+                in_flight: lane.flights.taken(Side::Shards),
+                pace: lane.flights.pace(),
+                slowed_to: lane.owner.condition.slowed_to(),
+            })
         })
     }
 
@@ -172,6 +226,17 @@ impl Engine {
     pub fn set_paused(&self, order_type: &TypeName, paused: bool) {
         if let Some(lane) = self.lanes.get(order_type) {
             lane.owner.pause.set_by_operator(paused);
+        }
+    }
+
+    /// As [`Engine::permits`], lent to this shard until it reports what it has claimed: no two shards
+    /// claim on the same permit. Half of them, and no more than one script can use, so that the others
+    /// have theirs.
+    pub fn lease(&self, shard: u16, order_type: &TypeName) -> u32 {
+        let permits = self.permits(order_type).div_ceil(2).min(BATCH as u32);
+        match self.lanes.get(order_type) {
+            Some(lane) if permits > 0 => lane.budget.lend(shard, permits),
+            _ => 0,
         }
     }
 
@@ -185,18 +250,18 @@ impl Engine {
 }
 
 impl Lane {
-    fn new<S>(
+    fn new(
         order_type: &TypeName,
         config: &OrderTypeConfig,
-        store: &Arc<S>,
-        clock: Clock,
-        tasks: &TaskTracker,
-    ) -> Result<(Self, Parts<S>), EngineError> {
-        let (per_second, in_flight) = (
-            config.ceiling.questions_per_second,
-            config.ceiling.in_flight,
-        );
-        if !(per_second > 0.0 && per_second <= 1e6 && (1..=65_536).contains(&in_flight)) {
+        around: &Around,
+    ) -> Result<(Self, Turns), EngineError> {
+        let ceiling = &config.ceiling;
+        let (per_second, in_flight) = (ceiling.questions_per_second, ceiling.in_flight);
+        let shares = [ceiling.callers_share, ceiling.first_share];
+        if !(per_second > 0.0 && per_second <= 1e6 && (1..=65_536).contains(&in_flight))
+            || !shares.iter().all(|share| (0.0..=0.9).contains(share))
+            || shares.iter().sum::<f64>() > 0.9
+        {
             return Err(EngineError::Ceiling(order_type.clone()));
         }
         let template =
@@ -207,34 +272,45 @@ impl Lane {
         let owner = Arc::new(Owner {
             order_type: order_type.clone(),
             template,
-            http: Http::new(clock, in_flight, config.query.timeout)?,
+            http: Http::new(around.clock, in_flight, &config.query)?,
             timeout: config.query.timeout,
             contract: Contract {
                 not_found_is_unknown: config.query.not_found_is_unknown,
                 mapping: config.answer.clone(),
             },
             pause: Pause::default(),
-            clock,
+            condition: Condition::default(),
+            troubles: Troubles::default(),
+            metrics: Arc::clone(&around.metrics),
+            type_metrics: around.metrics.order_type(order_type),
+            clock: around.clock,
         });
         let budget = Budget::new(per_second, in_flight);
         let queue = budget.limit().clamp(QUEUE_MIN, QUEUE_MAX) as usize;
-        let (claimed, claimed_receiver) = mpsc::channel(queue);
+        let (first, first_receiver) = mpsc::channel(queue);
+        let (rest, rest_receiver) = mpsc::channel(queue);
         let (now, now_receiver) = mpsc::channel(NOW_MAX);
-        let parts = Parts {
-            owner: Arc::clone(&owner),
-            store: Arc::clone(store),
-            tasks: tasks.clone(),
-            per_second,
-            in_flight,
+        let queues = Queues {
             now: now_receiver,
-            claimed: claimed_receiver,
+            first: first_receiver,
+            rest: rest_receiver,
         };
+        let [callers, firsts] = shares;
+        let flights = Flights::new(in_flight, callers);
+        let turns = Turns::new(
+            Arc::clone(&owner),
+            Arc::clone(&flights),
+            (per_second, [callers, firsts, 1.0 - callers - firsts]),
+            queues,
+        );
         let lane = Self {
-            claimed,
+            first,
+            rest,
             now,
             budget,
+            flights,
             owner,
         };
-        Ok((lane, parts))
+        Ok((lane, turns))
     }
 }

@@ -1,6 +1,6 @@
 //! One HTTP try: a request out, and what came back, within one deadline that covers everything from
-//! the connect to the last byte. Follows no redirect, uses no proxy, unpacks nothing, reads at most
-//! [`BODY_MAX`]. What an answer means is decided in `domain::answer`, never here.
+//! the connect to the last byte. Follows no redirect, uses no proxy, unpacks nothing, connects to no
+//! link-local address, reads at most [`BODY_MAX`]. What an answer means is decided in `domain::answer`, never here.
 
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::names::Names;
 use crate::clock::Clock;
+use crate::config::QueryConfig;
 use crate::domain::answer::{Reply, retry_after};
 use crate::domain::order::Millis;
 
@@ -31,7 +33,7 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 /// A pooled client of one order type; no type waits for another's connections.
 #[derive(Clone, Debug)]
 pub struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
     clock: Clock,
 }
 
@@ -84,16 +86,16 @@ impl Outcome {
 }
 
 impl Http {
-    /// A client that keeps at most `in_flight` idle connections. `timeout` also ends a connect that
-    /// nobody waits for any more.
+    /// A client that keeps at most `in_flight` idle connections. The timeout of `query` also ends a
+    /// connect that nobody waits for any more.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new(clock: Clock, in_flight: u32, timeout: Duration) -> Result<Self, rustls::Error> {
-        let mut tcp = HttpConnector::new();
+    pub fn new(clock: Clock, in_flight: u32, query: &QueryConfig) -> Result<Self, rustls::Error> {
+        let mut tcp = HttpConnector::new_with_resolver(Names::new(query.allow_link_local));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(timeout));
+        tcp.set_connect_timeout(Some(query.timeout));
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
             .https_or_http()

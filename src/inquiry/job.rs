@@ -144,8 +144,13 @@ impl Asker {
 
 /// An answer for an order that could not be asked about because it was not its turn in time.
 pub(super) fn not_started() -> Answer {
+    refused(CouldNotAsk::NotStarted)
+}
+
+/// An answer for an order that nobody was asked about.
+pub(super) fn refused(why: CouldNotAsk) -> Answer {
     Answer::CouldNotAsk {
-        why: CouldNotAsk::NotStarted,
+        why,
         retry_after: None,
     }
 }

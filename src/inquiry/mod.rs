@@ -4,21 +4,28 @@
 
 mod budget;
 mod ceiling;
+mod condition;
 mod dispatch;
 mod engine;
+mod flights;
 mod http;
 mod job;
+mod names;
 mod owner;
 mod pause;
 mod placeholder;
 mod template;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub use self::engine::{Engine, EngineError};
+pub use self::engine::{Around, Engine, EngineError};
 pub use self::http::{BODY_MAX, Http, Outcome};
 pub use self::job::AnswerNow;
 pub use self::template::{Subject, Template, Unaskable};
@@ -37,6 +44,8 @@ pub struct Question {
     pub traceparent: Option<Box<str>>,
     /// 1 for the first; goes into the header `settled-attempt`.
     pub attempt: u16,
+    /// It came due only lately: a first question then goes before a backlog.
+    pub fresh: bool,
     /// Monotonic milliseconds of the process clock after which the question must not start (the
     /// lease ends too soon then); it comes back as `NotStarted`.
     pub start_before: Millis,

@@ -1,16 +1,22 @@
-//! One order type's owner as the engine sees it: template, client and pause. Takes a job whose turn
-//! has come, asks once and hands the answer back.
+//! One order type's owner as the engine sees it: template, client, pause and condition. Takes a job
+//! whose turn has come, asks once and hands the answer back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::condition::Condition;
 use super::http::Http;
 use super::job::{Job, not_started};
 use super::pause::{Noted, Pause};
 use super::template::Template;
+use super::trouble::{Tale, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::domain::answer::{Answer, Contract, CouldNotAsk, judge};
 use crate::domain::order::{ReqNo, TypeName};
 use crate::fault;
+use crate::metrics::label::Alarm;
+use crate::metrics::{Metrics, TypeMetrics};
+use crate::store::ceiling::{Breaker, Slots};
 
 /// The owner of one order type.
 #[derive(Debug)]
@@ -21,6 +27,10 @@ pub(super) struct Owner {
     pub(super) timeout: Duration,
     pub(super) contract: Contract,
     pub(super) pause: Pause,
+    pub(super) condition: Condition,
+    pub(super) troubles: Troubles,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) type_metrics: Arc<TypeMetrics>,
     pub(super) clock: Clock,
 }
 
@@ -51,7 +61,7 @@ impl Owner {
         let outcome = self.http.send(request, deadline).await;
         let answer = judge(&outcome.reply(), &req_no, &self.contract);
         let end_us = self.clock.monotonic_us();
-        self.note(&answer, end_us / 1000);
+        self.note(&answer, start_us, end_us);
         fault::point("answered-not-handed-on");
         let took = Duration::from_micros(end_us - start_us);
         job.log(&answer, took);
@@ -59,20 +69,100 @@ impl Owner {
         job.answer(answer, data, Some(now), took);
     }
 
-    fn note(&self, answer: &Answer, now: u64) {
-        match self.pause.note(answer, now) {
-            Noted::Unchanged => {}
-            Noted::OwnerSaidLater(wait) => tracing::warn!(
-                order.type = %self.order_type,
-                wait_ms = wait,
-                "the owner asked to be left alone for a while"
-            ),
-            Noted::Misconfigured(wait) => tracing::error!(
-                order.type = %self.order_type,
-                wait_ms = wait,
-                "the owner refuses every question with 4xx or a redirect: check `query` of this \
-                 order type; its orders are kept"
+    /// Takes note of an answer to a question that started at `start_us`.
+    pub(super) fn note(&self, answer: &Answer, start_us: u64, end_us: u64) {
+        let now = end_us / 1000;
+        self.condition.note(answer, start_us, end_us);
+        let begins = match self.pause.note(answer, now) {
+            Noted::Unchanged => None,
+            Noted::OwnerSaidLater(_) => Some(Trouble::Later),
+            Noted::Misconfigured(_) => Some(Trouble::Refusals),
+        };
+        let tales = [
+            begins.and_then(|trouble| self.troubles.began(trouble, now)),
+            self.troubles.asked(!answer.is_attempt(), now),
+        ];
+        let over = if answer.is_attempt() {
+            [Trouble::Refusals, Trouble::Later].map(|trouble| self.troubles.ended(trouble, now))
+        } else {
+            [None, None]
+        };
+        for tale in tales.into_iter().chain(over).flatten() {
+            self.tell(tale);
+        }
+    }
+
+    /// Takes note of what the store said of the whole cluster.
+    pub(super) fn told(&self, slots: &Slots, now_us: u64) {
+        let now = now_us / 1000;
+        if slots.held_us > 0 {
+            self.pause.hold(now, slots.held_us / 1000);
+        }
+        let tale = match self.condition.told(slots, now_us) {
+            (_, Breaker::Closed) => self.troubles.ended(Trouble::Breaker, now),
+            (_, Breaker::Open) => self.troubles.began(Trouble::Breaker, now),
+            (_, Breaker::Closing { .. }) => None,
+        };
+        self.type_metrics.breaker(slots.known.breaker);
+        if let Some(tale) = tale {
+            self.tell(tale);
+        }
+    }
+
+    fn tell(&self, tale: Tale) {
+        let order_type = &self.order_type;
+        match tale {
+            Tale::Began(trouble) => {
+                match trouble {
+                    Trouble::Breaker => tracing::error!(
+                        order.type = %order_type,
+                        "20 questions in a row got no answer: the owner is asked once a second until \
+                         it answers; its orders are kept"
+                    ),
+                    Trouble::Refusals => tracing::error!(
+                        order.type = %order_type,
+                        "the owner refuses every question with 4xx or a redirect: check `query` of \
+                         this order type; it rests 30 s at a time, its orders are kept"
+                    ),
+                    Trouble::Failing => tracing::warn!(
+                        order.type = %order_type,
+                        "half of the questions or more get no answer; no attempt is spent by that"
+                    ),
+                    Trouble::Later => tracing::warn!(
+                        order.type = %order_type,
+                        "the owner asked to be left alone for a while"
+                    ),
+                }
+                if let Some(kind) = alarm(trouble) {
+                    self.metrics.alarm(kind);
+                }
+            }
+            Tale::Ended {
+                trouble,
+                count,
+                lasted,
+            } => tracing::info!(
+                order.type = %order_type,
+                count,
+                lasted_ms = lasted,
+                "it has ended, {count} in all: {}",
+                match trouble {
+                    Trouble::Breaker => "questions in a row without an answer",
+                    Trouble::Refusals => "questions that the owner refused",
+                    Trouble::Failing => "questions without an answer among others",
+                    Trouble::Later => "questions while the owner wanted to be left alone",
+                }
             ),
         }
+    }
+}
+
+/// An owner that asks for patience needs nobody.
+fn alarm(trouble: Trouble) -> Option<Alarm> {
+    match trouble {
+        Trouble::Breaker => Some(Alarm::BreakerOpen),
+        Trouble::Refusals => Some(Alarm::OwnerRefuses),
+        Trouble::Failing => Some(Alarm::ManyFailing),
+        Trouble::Later => None,
     }
 }

@@ -88,6 +88,11 @@ impl Pause {
         }
     }
 
+    /// Another worker was told «later».
+    pub(super) fn hold(&self, now: Millis, wait: Millis) {
+        self.begin(now, wait.min(RETRY_AFTER_MAX_MS), false);
+    }
+
     /// Whether a pause began with this; a longer one only replaces the running one.
     fn begin(&self, now: Millis, wait: Millis, by_faults: bool) -> bool {
         let before = self.until.fetch_max(now + wait, Relaxed);

@@ -47,6 +47,8 @@ pub(super) struct Families {
     pub callers: IntCounterVec,
     pub caller_wait: HistogramVec,
     pub flights: IntGaugeVec,
+    pub breaker: IntGaugeVec,
+    pub callers_refused: IntCounterVec,
     pub events: IntCounterVec,
     pub results: IntCounterVec,
     pub dead_letters: IntCounterVec,
@@ -133,6 +135,16 @@ impl Families {
                 "caller_questions_open",
                 types,
                 "Questions of API callers under way, one an order however many wait for it.",
+            )?,
+            breaker: make.gauges(
+                "breaker_state",
+                types,
+                "Whether the type's owner answers: 0 it does, 1 it does again and the ceiling is on its way back, 2 it does not and is asked once a second.",
+            )?,
+            callers_refused: make.counters(
+                "callers_refused_total",
+                &["type", "reason"],
+                "Questions of API callers that were not put to the owner.",
             )?,
             events: make.counters(
                 "events_total",

@@ -89,6 +89,22 @@ labels! {
         NotStarted = "not_started",
         /// [`CouldNotAsk::Paused`].
         Paused = "paused",
+        /// [`CouldNotAsk::OverCeiling`].
+        OverCeiling = "over_ceiling",
+        /// [`CouldNotAsk::BreakerOpen`].
+        BreakerOpen = "breaker_open",
+    }
+
+    /// Why a caller's question was not put to the owner.
+    CallerRefused {
+        /// The ceiling or the cap in flight had no room.
+        OverCeiling = "over_ceiling",
+        /// The owner is asked once a second only.
+        BreakerOpen = "breaker_open",
+        /// The type rests: its owner refuses every question, or asked to be left alone.
+        Paused = "paused",
+        /// The store gives no start times, or the worker stops.
+        NotStarted = "not_started",
     }
 
     /// What became of a caller of the API who asked for an order.
@@ -203,6 +219,12 @@ labels! {
         UnconfiguredType = "unconfigured_type",
         /// The owner refuses our questions: 401, 403, other 4xx, a redirect.
         QueryConfiguration = "query_configuration",
+        /// An owner's breaker has opened: it is asked once a second.
+        BreakerOpen = "breaker_open",
+        /// An owner refused 20 questions in a row: its type rests.
+        OwnerRefuses = "owner_refuses",
+        /// Half of the questions or more get no answer.
+        ManyFailing = "many_failing",
         /// Answers outside the contract.
         Violation = "violation",
         /// A record of `order-results` that is none of ours.
@@ -282,6 +304,8 @@ impl From<&Answer> for Asked {
                 CouldNotAsk::Configuration => Self::Configuration,
                 CouldNotAsk::NotStarted => Self::NotStarted,
                 CouldNotAsk::Paused => Self::Paused,
+                CouldNotAsk::OverCeiling => Self::OverCeiling,
+                CouldNotAsk::BreakerOpen => Self::BreakerOpen,
             },
         }
     }
@@ -343,6 +367,8 @@ mod tests {
             CouldNotAsk::Configuration,
             CouldNotAsk::NotStarted,
             CouldNotAsk::Paused,
+            CouldNotAsk::OverCeiling,
+            CouldNotAsk::BreakerOpen,
         ] {
             let answer = Answer::CouldNotAsk {
                 why,
@@ -374,6 +400,7 @@ mod tests {
         places_agree::<EventOutcome>();
         places_agree::<Asked>();
         places_agree::<CallerOutcome>();
+        places_agree::<CallerRefused>();
         places_agree::<DeadLetterReason>();
         places_agree::<ResultKind>();
         places_agree::<RecoveryCause>();

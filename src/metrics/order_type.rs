@@ -5,7 +5,8 @@ use std::time::Duration;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use super::family::{Families, Series};
-use super::label::{Asked, CallerOutcome, Label};
+use super::label::{Asked, CallerOutcome, CallerRefused, Label};
+use crate::store::ceiling::Breaker;
 
 /// The metrics of one order type; got once from [`Metrics::order_type`](super::Metrics::order_type).
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct TypeMetrics {
     callers: Series<CallerOutcome, IntCounter>,
     caller_wait: Histogram,
     flights: IntGauge,
+    breaker: IntGauge,
+    callers_refused: Series<CallerRefused, IntCounter>,
     pub(super) pending: IntGauge,
     pub(super) exhausted: IntGauge,
     pub(super) paused: IntGauge,
@@ -37,6 +40,12 @@ impl TypeMetrics {
             }),
             caller_wait: families.caller_wait.with_label_values(&one),
             flights: families.flights.with_label_values(&one),
+            breaker: families.breaker.with_label_values(&one),
+            callers_refused: Series::new(|reason: CallerRefused| {
+                families
+                    .callers_refused
+                    .with_label_values(&[name, reason.text()])
+            }),
             pending: families.pending.with_label_values(&one),
             exhausted: families.exhausted.with_label_values(&one),
             paused: families.paused.with_label_values(&one),
@@ -69,5 +78,19 @@ impl TypeMetrics {
     /// A question of the timer started this long after its order was due.
     pub fn lateness(&self, late: Duration) {
         self.lateness.observe(late.as_secs_f64());
+    }
+
+    /// How the type's owner stands, as last told.
+    pub fn breaker(&self, breaker: Breaker) {
+        self.breaker.set(match breaker {
+            Breaker::Closed => 0,
+            Breaker::Closing { .. } => 1,
+            Breaker::Open => 2,
+        });
+    }
+
+    /// A caller of the API was told at once that its question cannot be put.
+    pub fn caller_refused(&self, reason: CallerRefused) {
+        self.callers_refused.of(reason).inc();
     }
 }

@@ -72,7 +72,6 @@ pub struct Shard<S> {
 struct Told {
     phase: Option<Phase>,
     paused: Option<PauseReason>,
-    claimed: Vec<u32>,
     bursts: Bursts,
     /// Append time of the event at the last floor.
     floor: Option<Millis>,
@@ -83,7 +82,6 @@ impl<S: Store> Shard<S> {
     pub fn new(ports: Arc<Ports<S>>, plan: Plan, generation: u64, ownership: Ownership) -> Self {
         let gauges = ports.metrics.shard(plan.shard);
         let letters = Letters::new(ports.producer.clone(), plan.shard);
-        let claimed = plan.types.len();
         Self {
             core: Core::new(plan.clone(), generation),
             ports,
@@ -97,10 +95,7 @@ impl<S: Store> Shard<S> {
             results: None,
             answers: mpsc::channel(ANSWERS),
             out: Output::default(),
-            told: Told {
-                claimed: vec![0; claimed],
-                ..Told::default()
-            },
+            told: Told::default(),
         }
     }
 
@@ -139,7 +134,8 @@ impl<S: Store> Shard<S> {
     /// Time passes, what arrived together is sent together, commands are carried out until none is left.
     fn turn(&mut self) {
         for (i, known) in self.plan.types.iter().enumerate() {
-            self.core.permit(i, self.ports.engine.permits(&known.name));
+            let permits = self.ports.engine.lease(self.plan.shard, &known.name);
+            self.core.permit(i, permits);
         }
         self.step(self.core.generation(), Input::Tick);
         loop {
@@ -292,14 +288,11 @@ impl<S: Store> Shard<S> {
             }
             self.told.paused = paused;
         }
+        // What was lent for this turn and not used is free again.
         for (i, known) in self.plan.types.iter().enumerate() {
-            let claimed = self.core.claimed(i);
-            if self.told.claimed[i] != claimed {
-                self.told.claimed[i] = claimed;
-                self.ports
-                    .engine
-                    .report_claimed(self.plan.shard, &known.name, claimed);
-            }
+            self.ports
+                .engine
+                .report_claimed(self.plan.shard, &known.name, self.core.claimed(i));
         }
     }
 }

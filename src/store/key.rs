@@ -57,8 +57,8 @@ impl Key {
     }
 }
 
-/// STRING: the next free start time of a type's ceiling, microseconds; of no shard. Expires two
-/// seconds after its last use, when it says nothing any more.
+/// STRING: a type's ceiling and breaker in ten numbers, as `reserve.lua` tells them; of no shard.
+/// Expires an hour after its last use.
 pub fn ceiling(prefix: &str, order_type: &TypeName) -> String {
     format!("{prefix}t{order_type}")
 }

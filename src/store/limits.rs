@@ -179,6 +179,7 @@ mod tests {
     fn a_claim_needs_a_limit_and_a_lease_after_its_last_second() {
         let claim = Claim {
             type_id: TypeId(0),
+            after: 0,
             to_second: 10,
             limit: 1,
             lease_second: 11,

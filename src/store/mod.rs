@@ -1,5 +1,6 @@
 //! The view behind one trait: Redis, and memory for the embedded default and as the reference model.
 
+pub mod ceiling;
 mod field;
 pub mod key;
 mod limits;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use crate::domain::order::{Mark, MarkKey, OrderKey, TypeName};
+use ceiling::{Reserve, Slots};
 use script::{Floor, Found, Meta, Reply, Script, Survey, Token};
 
 /// Why a store did not answer.
@@ -53,15 +55,6 @@ pub struct Acquire {
     pub floor: Option<Floor>,
     /// The secret of a view that is made now.
     pub mark_key: MarkKey,
-}
-
-/// Start times reserved from an order type's ceiling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slots {
-    /// Microseconds from now to the first.
-    pub first_in_us: u64,
-    /// How many, `spacing` apart; 0 when the next free one is more than a second ahead.
-    pub count: u32,
 }
 
 /// The view. Cancelling any of these futures leaves the command's fate unknown, as a lost reply does.
@@ -106,13 +99,12 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// Reserves up to `count` start times of a type's ceiling, `1/per_second` apart, none more than a
-    /// second ahead, on the store's own time.
+    /// Reserves start times of a type's ceiling, on the store's own time, none more than a second
+    /// ahead, and takes the report of what the worker heard.
     fn reserve(
         &self,
         order_type: &TypeName,
-        count: u32,
-        per_second: f64,
+        reserve: &Reserve,
     ) -> impl Future<Output = Result<Slots, StoreError>> + Send;
 
     /// Everything that the view of a shard holds, in a form that is the same for every store.
@@ -137,13 +129,4 @@ pub struct Dump {
     pub exhausted: BTreeMap<String, u64>,
     /// Slots of first sight by `<type id>.<slot>`: count, `E`, first sight.
     pub slots: BTreeMap<String, (u64, u64, u64)>,
-}
-
-/// Microseconds between two start times of a ceiling, rounded up so that the ceiling holds; `None`
-/// when nothing may start.
-fn spacing_us(per_second: f64) -> Option<u64> {
-    let spacing = (1e6 / per_second).ceil();
-    // A day between two questions is as good as none.
-    #[expect(clippy::cast_sign_loss, reason = "the range is checked")]
-    (1.0..86_400e6).contains(&spacing).then_some(spacing as u64)
 }

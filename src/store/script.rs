@@ -137,17 +137,20 @@ pub struct Lookup {
     pub mark: Mark,
 }
 
-/// Takes due orders: from the type's cursor + 1 up to `to_second`, at most `limit` orders and at most
-/// [`BATCH`] seconds; pops each entry, drops it when its claim number is not the record's or the
+/// Takes due orders: from the type's cursor + 1 up to `to_second`, at most `limit` orders, [`BATCH`]
+/// entries and [`BATCH`] seconds; pops each entry, drops it when its claim number is not the record's or the
 /// record names another bucket, else claim + 1, leased, into the bucket of `lease_second`. The cursor moves to the last second that was
-/// found (or left) empty; it never passes a bucket that still holds entries.
+/// found (or left) empty; it never passes a bucket that still holds entries. With `after` beyond the
+/// cursor the buckets between the two are left to other claims, and the cursor stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The type.
     pub type_id: TypeId,
+    /// The second to begin behind, where it lies beyond the cursor.
+    pub after: u32,
     /// The last second to take from.
     pub to_second: u32,
-    /// The most entries to pop, 1 to [`BATCH`].
+    /// The most orders to claim, 1 to [`BATCH`].
     pub limit: u16,
     /// Above `to_second`.
     pub lease_second: u32,

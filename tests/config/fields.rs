@@ -56,6 +56,7 @@ pub const EVERY_FIELD: &[(&str, &str)] = &[
     ("order_types.NAME.query.body", r#"'{"n": ["{reqNO}"]}'"#),
     ("order_types.NAME.query.timeout", r#""750ms""#),
     ("order_types.NAME.query.not_found", r#""unknown""#),
+    ("order_types.NAME.query.allow_link_local", "true"),
     (
         "order_types.NAME.schedule.in_progress",
         r#"["2s x 3", "1m"]"#,
@@ -77,6 +78,8 @@ pub const EVERY_FIELD: &[(&str, &str)] = &[
     ("order_types.NAME.schedule.then", r#""1h""#),
     ("order_types.NAME.ceiling.questions_per_second", "0.5"),
     ("order_types.NAME.ceiling.in_flight", "1"),
+    ("order_types.NAME.ceiling.callers_share", "0.1"),
+    ("order_types.NAME.ceiling.first_share", "0"),
 ];
 
 /// Sections, which have no value of their own.

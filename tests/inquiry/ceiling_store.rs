@@ -1,19 +1,20 @@
 //! A store that keeps nothing but the ceiling, for the engine's tests.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use settled::clock::Clock;
 use settled::domain::order::{OrderKey, TypeName};
+use settled::store::ceiling::{Reserve, Slots};
+use settled::store::memory::MemoryStore;
 use settled::store::script::{Found, Meta, Reply, Script, Survey};
-use settled::store::{Acquire, Acquired, Dump, Slots, Store, StoreError};
+use settled::store::{Acquire, Acquired, Dump, Store, StoreError};
 
 /// Start times by order type, in microseconds of `clock`.
 #[derive(Debug)]
 pub struct CeilingStore {
     clock: Clock,
-    next_free_us: Mutex<HashMap<TypeName, u64>>,
+    ceilings: MemoryStore,
     granted_us: Mutex<Vec<u64>>,
     down: AtomicBool,
 }
@@ -22,7 +23,7 @@ impl CeilingStore {
     pub fn new(clock: Clock) -> Self {
         Self {
             clock,
-            next_free_us: Mutex::default(),
+            ceilings: MemoryStore::new(clock),
             granted_us: Mutex::default(),
             down: AtomicBool::new(false),
         }
@@ -66,30 +67,22 @@ impl Store for CeilingStore {
         only_a_ceiling()
     }
 
-    async fn reserve(
-        &self,
-        order_type: &TypeName,
-        count: u32,
-        per_second: f64,
-    ) -> Result<Slots, StoreError> {
+    async fn find_all(&self, _: u16, _: &[OrderKey]) -> Result<Vec<Found>, StoreError> {
+        only_a_ceiling()
+    }
+
+    async fn reserve(&self, order_type: &TypeName, reserve: &Reserve) -> Result<Slots, StoreError> {
         tokio::task::yield_now().await;
         if self.down.load(SeqCst) {
             return only_a_ceiling();
         }
         let now = self.clock.monotonic_us();
-        #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
-        let spacing = (1e6 / per_second) as u64;
-        let mut next_free = self.next_free_us.lock().unwrap();
-        let free = next_free.entry(order_type.clone()).or_default();
-        let first = now.max(*free);
-        let count = u64::from(count).min((now + 1_000_000 - first) / spacing);
-        *free = first + count * spacing;
+        let slots = self.ceilings.reserve_now(order_type, reserve, now);
+        let first = now + slots.first_in_us;
         let mut granted = self.granted_us.lock().unwrap();
-        granted.extend((0..count).map(|i| first + i * spacing));
-        Ok(Slots {
-            first_in_us: first - now,
-            count: count as u32,
-        })
+        let all = 0..u64::from(slots.count());
+        granted.extend(all.map(|i| first + i * slots.spacing_us));
+        Ok(slots)
     }
 
     async fn dump(&self, _: u16) -> Result<Dump, StoreError> {

@@ -3,106 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use settled::clock::Clock;
 use settled::config::OrderTypeConfig;
 use settled::dev::bank::{Bank, BankOptions};
 use settled::domain::answer::{Answer, CouldNotAsk, Mapping, Place};
-use settled::domain::order::{OrderId, ReqNo, TypeId};
 use settled::domain::status::{Status, Terminal};
-use settled::inquiry::{Answered, Asker, Engine, Question, Standing, Ticket};
-use tokio::sync::mpsc;
+use settled::inquiry::{Around, Engine};
+use settled::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ceiling_store::CeilingStore;
 use crate::owner_stub::{Behaviour, OwnerStub};
+use crate::world::{World, not_started};
 use crate::{key, order_type, type_name};
-
-const FAR: u64 = 3_600_000;
-
-#[derive(Debug)]
-struct Generation(AtomicBool);
-
-impl Standing for Generation {
-    fn stands(&self) -> bool {
-        self.0.load(SeqCst)
-    }
-}
-
-struct World {
-    engine: Engine,
-    store: Arc<CeilingStore>,
-    clock: Clock,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    generation: Arc<Generation>,
-    sender: mpsc::Sender<Answered>,
-    answers: mpsc::Receiver<Answered>,
-}
-
-impl World {
-    fn new<const N: usize>(types: [(&str, OrderTypeConfig); N]) -> Self {
-        let clock = Clock::start();
-        let store = Arc::new(CeilingStore::new(clock));
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let types: BTreeMap<_, _> = types
-            .into_iter()
-            .map(|(name, config)| (type_name(name), config))
-            .collect();
-        let engine = Engine::new(&types, &store, clock, &tasks, &stop).unwrap();
-        let (sender, answers) = mpsc::channel(10_000);
-        Self {
-            engine,
-            store,
-            clock,
-            tasks,
-            stop,
-            generation: Arc::new(Generation(AtomicBool::new(true))),
-            sender,
-            answers,
-        }
-    }
-
-    fn question(&self, order: &str, claim: u32, start_before: u64) -> Question {
-        Question {
-            key: key(order),
-            query: None,
-            traceparent: None,
-            attempt: 1,
-            start_before,
-            asker: Asker {
-                standing: self.generation.clone(),
-                ticket: Ticket {
-                    generation: 1,
-                    id: OrderId {
-                        type_id: TypeId(0),
-                        req_no: ReqNo::new("TX").unwrap(),
-                    },
-                    claim,
-                },
-                answers: self.sender.clone(),
-            },
-        }
-    }
-
-    fn ask(&self, order: &str, claim: u32) {
-        self.engine.ask(self.question(order, claim, FAR));
-    }
-
-    async fn answer(&mut self) -> Answered {
-        self.answers.recv().await.unwrap()
-    }
-}
-
-fn not_started() -> Answer {
-    Answer::CouldNotAsk {
-        why: CouldNotAsk::NotStarted,
-        retry_after: None,
-    }
-}
 
 async fn bank(clock: Clock) -> Bank {
     let listen = "127.0.0.1:0".parse().unwrap();
@@ -240,12 +157,19 @@ async fn permits_are_the_budget_less_what_the_shards_hold() {
     config.ceiling.questions_per_second = 100.0;
     let world = World::new([("transfer", config)]);
     let name = type_name("transfer");
-    assert_eq!(world.engine.permits(&name), 125 + 64);
-    world.engine.report_claimed(0, &name, 100);
-    world.engine.report_claimed(15, &name, 60);
-    assert_eq!(world.engine.permits(&name), 29);
+    assert_eq!(world.engine.permits(&name), 2, "until the store was asked");
+    while world.engine.permits(&name) == 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.engine.permits(&name), 27);
+    world.engine.report_claimed(0, &name, 10);
+    world.engine.report_claimed(15, &name, 6);
+    assert_eq!(world.engine.permits(&name), 11);
+    assert_eq!(world.engine.lease(1, &name), 6, "half of them");
+    assert_eq!(world.engine.permits(&name), 5);
+    world.engine.report_claimed(1, &name, 0);
     world.engine.report_claimed(0, &name, 0);
-    assert_eq!(world.engine.permits(&name), 129);
+    assert_eq!(world.engine.permits(&name), 21);
 }
 
 #[tokio::test]
@@ -338,42 +262,6 @@ async fn a_caller_of_the_api_is_told_at_its_deadline_that_the_owner_is_silent() 
 }
 
 #[tokio::test]
-async fn people_and_shards_take_turns() {
-    let owner = OwnerStub::start(Behaviour::Hangs).await;
-    let mut config = order_type(owner.url());
-    config.ceiling.in_flight = 4;
-    let mut world = World::new([("transfer", config)]);
-    for claim in 0..100 {
-        world.ask(&format!("transfer/TX{claim}"), claim);
-    }
-    let (told, mut people) = mpsc::channel(100);
-    for n in 0..100 {
-        let (engine, told) = (world.engine.clone(), told.clone());
-        world.tasks.spawn(async move {
-            let key = key(&format!("transfer/NOW{n}"));
-            let now = engine
-                .ask_now(key, None, None, Duration::from_mins(1))
-                .await;
-            told.send(now.answer).await.unwrap();
-        });
-    }
-    // The owner's silence keeps the four that started.
-    owner.wait_for_requests(4).await;
-    assert_eq!(world.engine.permits(&type_name("transfer")), 0);
-    world.stop.cancel();
-    let mut unasked = [0, 0];
-    while unasked[0] + unasked[1] < 196 {
-        let (side, answer) = tokio::select! {
-            answered = world.answers.recv() => (0, answered.unwrap().answer),
-            answer = people.recv() => (1, answer.unwrap()),
-        };
-        assert_eq!(answer, not_started());
-        unasked[side] += 1;
-    }
-    assert_eq!(unasked, [98, 98], "two shards' and two people's were asked");
-}
-
-#[tokio::test]
 async fn an_owner_that_says_later_is_obeyed_by_the_whole_type() {
     let owner = OwnerStub::answering("429 Slow down", "retry-after: 30\r\n", b"").await;
     let mut world = World::new([("transfer", order_type(owner.url()))]);
@@ -440,9 +328,14 @@ async fn an_engine_refuses_what_it_could_never_ask_with_the_key_of_the_mistake()
         let clock = Clock::start();
         let store = Arc::new(CeilingStore::new(clock));
         let types = BTreeMap::from([(type_name("pay"), config)]);
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let error = Engine::new(&types, &store, clock, &tasks, &stop).unwrap_err();
-        assert!(tasks.is_empty(), "nothing was started");
+        let around = Around {
+            clock,
+            metrics: Metrics::new(clock, types.keys()).unwrap(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let error = Engine::new(&types, &store, &around).unwrap_err();
+        assert!(around.tasks.is_empty(), "nothing was started");
         error.to_string()
     };
     let line = refuse(order_type("http://{query.host}/q"));

@@ -13,8 +13,10 @@ use crate::{query, type_name};
 
 const GOOD: &[u8] = br#"{"status":"1","reqNO":"TX1"}"#;
 
-async fn ask_within(url: &str, deadline: Duration) -> Outcome {
-    let template = Template::load(&type_name("transfer"), &query(url)).unwrap();
+pub async fn ask_within(url: &str, deadline: Duration) -> Outcome {
+    let mut query = query(url);
+    query.timeout = deadline;
+    let template = Template::load(&type_name("transfer"), &query).unwrap();
     let subject = Subject {
         req_no: &ReqNo::new("TX1").unwrap(),
         query: None,
@@ -22,7 +24,7 @@ async fn ask_within(url: &str, deadline: Duration) -> Outcome {
         attempt: 1,
         deadline_ms: 1_000,
     };
-    let client = Http::new(Clock::start(), 4, deadline).unwrap();
+    let client = Http::new(Clock::start(), 4, &query).unwrap();
     client
         .send(template.render(&subject).unwrap(), deadline)
         .await

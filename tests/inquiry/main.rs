@@ -6,11 +6,14 @@
     reason = "a test stops where something unexpected happened"
 )]
 
+mod callers;
 mod ceiling_store;
 mod engine;
 mod faults;
+mod hostile;
 mod owner_stub;
 mod template;
+mod world;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,6 +39,7 @@ fn query(url: impl Into<String>) -> QueryConfig {
         body: None,
         timeout: Duration::from_mins(1),
         not_found_is_unknown: false,
+        allow_link_local: false,
     }
 }
 
@@ -58,6 +62,7 @@ fn order_type(url: impl Into<String>) -> OrderTypeConfig {
         ceiling: Ceiling {
             questions_per_second: 10_000.0,
             in_flight: 64,
+            ..Ceiling::default()
         },
     }
 }

@@ -23,6 +23,8 @@ pub enum Behaviour {
     Resets,
     /// Sends a head, then one byte every few milliseconds for ever.
     Drips,
+    /// Sends a beginning, then the same bytes again and again for ever.
+    Repeats(Vec<u8>, Vec<u8>),
     /// Reads the request and stays silent.
     Hangs,
 }
@@ -32,6 +34,7 @@ pub enum Behaviour {
 pub struct OwnerStub {
     pub addr: SocketAddr,
     connections: Arc<AtomicUsize>,
+    behaviour: watch::Sender<Behaviour>,
     /// The heads of all requests, in lower case.
     requests: watch::Sender<Vec<String>>,
 }
@@ -42,6 +45,7 @@ impl OwnerStub {
         let stub = Self {
             addr: listener.local_addr().unwrap(),
             connections: Arc::default(),
+            behaviour: watch::Sender::new(behaviour),
             requests: watch::Sender::new(Vec::new()),
         };
         let running = stub.clone();
@@ -50,7 +54,8 @@ impl OwnerStub {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 running.connections.fetch_add(1, SeqCst);
-                tasks.spawn(serve(stream, behaviour.clone(), running.requests.clone()));
+                let behaviour = running.behaviour.borrow().clone();
+                tasks.spawn(serve(stream, behaviour, running.requests.clone()));
             }
         });
         stub
@@ -59,6 +64,11 @@ impl OwnerStub {
     /// One answer with this status line, headers and body.
     pub async fn answering(status: &str, headers: &str, body: &[u8]) -> Self {
         Self::start(Behaviour::Sends(answer(status, headers, body))).await
+    }
+
+    /// What it does on new connections.
+    pub fn behaves(&self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
     }
 
     pub fn url(&self) -> String {
@@ -118,6 +128,15 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, requests: watch::Sen
                 while alive {
                     alive = stream.write_all(b" ").await.is_ok();
                     tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                return;
+            }
+            Behaviour::Repeats(head, piece) => {
+                let pieces = piece.repeat(64);
+                let mut alive = stream.write_all(head).await.is_ok();
+                while alive {
+                    alive = stream.write_all(&pieces).await.is_ok();
+                    tokio::task::yield_now().await;
                 }
                 return;
             }

@@ -12,7 +12,7 @@ use settled::clock::Clock;
 use settled::config::{OrderTypeConfig, Secret};
 use settled::domain::order::TypeName;
 use settled::domain::schedule::{Ladder, Schedule};
-use settled::inquiry::Engine;
+use settled::inquiry::{Around, Engine};
 use settled::kafka::ends::EndAsker;
 use settled::kafka::floor::Floors;
 use settled::kafka::publisher::PublisherPool;
@@ -67,7 +67,13 @@ impl Owner {
         let store = Arc::new(RedisStore::connect(&urls, "").await.unwrap());
         let (clock, stop) = (Clock::start(), CancellationToken::new());
         let metrics = Metrics::new(clock, types.keys()).unwrap();
-        let engine = Engine::new(&types, &store, clock, &TaskTracker::new(), &stop).unwrap();
+        let around = Around {
+            clock,
+            metrics: Arc::clone(&metrics),
+            tasks: TaskTracker::new(),
+            stop: stop.clone(),
+        };
+        let engine = Engine::new(&types, &store, &around).unwrap();
         let (reader, reading) = reader::spawn(settings, every_type()).unwrap();
         let (producer, producing) = producer::spawn(settings).unwrap();
         let (sink, changes) = mpsc::channel(64);

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod pauses;
+mod ceilings;
 #[path = "../support/random.rs"]
 mod random;
 mod raw;

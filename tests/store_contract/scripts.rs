@@ -218,6 +218,7 @@ impl<'a> Owner<'a> {
         }
         let claim = Body::Claim(Claim {
             type_id,
+            after: 0,
             to_second: cursor + 2,
             limit: BATCH as u16,
             lease_second,
@@ -369,8 +370,13 @@ impl<'a> Owner<'a> {
             self.random.below(6) as u32
         };
         let to_second = self.second() + ahead;
+        let after = match self.random.below(3) {
+            0 => to_second.saturating_sub(self.random.below(4) as u32),
+            _ => 0,
+        };
         Claim {
             type_id: self.type_id(),
+            after,
             to_second,
             limit: self.random.pick(&[1, 2, 5, 20, BATCH as u16, BATCH as u16]),
             lease_second: to_second + 1 + self.random.below(12) as u32,

@@ -7,6 +7,7 @@ use settled::config::Secret;
 use settled::domain::order::{Mark, MarkKey, OrderId, ReqNo, TypeId, TypeName};
 use settled::domain::record::Record;
 use settled::domain::status::Open;
+use settled::store::ceiling::{Heard, Reserve};
 use settled::store::key::{self, Key};
 use settled::store::redis::RedisStore;
 use settled::store::script::{
@@ -104,6 +105,7 @@ fn id(number: &str) -> OrderId {
 fn claim() -> Body {
     Body::Claim(Claim {
         type_id: TypeId(0),
+        after: 0,
         to_second: SECOND,
         limit: 10,
         lease_second: SECOND + 5,
@@ -174,34 +176,47 @@ async fn start_times_are_spaced_by_the_ceiling_and_at_most_a_second_ahead() {
     let store = RedisStore::connect(&server.urls(), "p:").await.unwrap();
     let mut redis = server.connect();
     let name = TypeName::new("transfer").unwrap();
-    // One start time in 100 ms: at most eleven of them lie within the second.
-    let first = store.reserve(&name, 4, 10.0).await.unwrap();
-    assert_eq!((first.first_in_us, first.count), (0, 4));
-    let second = store.reserve(&name, 100, 10.0).await.unwrap();
-    assert!((1..=400_000).contains(&second.first_in_us), "{second:?}");
-    assert!((7..=10).contains(&second.count), "{second:?}");
+    // One start time in 100 ms: a share's own reach a second ahead, lent ones a fifth of it.
+    let first = store.reserve(&name, &wants(4, 10.0)).await.unwrap();
+    assert_eq!((first.first_in_us, first.count()), (0, 3));
+    let second = store.reserve(&name, &wants(100, 10.0)).await.unwrap();
+    assert!((1..=300_000).contains(&second.first_in_us), "{second:?}");
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "maxmemory", "1"])
         .query(&mut redis)
         .unwrap();
     let other = TypeName::new("refund").unwrap();
-    let when_full = store.reserve(&other, 4, 1000.0).await.unwrap();
-    assert_eq!((when_full.first_in_us, when_full.count), (0, 4));
+    let when_full = store.reserve(&other, &wants(4, 1000.0)).await.unwrap();
+    assert_eq!((when_full.first_in_us, when_full.count()), (0, 4));
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "maxmemory", "0"])
         .query(&mut redis)
         .unwrap();
     // One question in 100 seconds: the key must outlive the pause.
     let slow = TypeName::new("slow").unwrap();
-    assert_eq!(store.reserve(&slow, 5, 0.01).await.unwrap().count, 1);
-    assert_eq!(store.reserve(&slow, 5, 0.01).await.unwrap().count, 0);
+    let one = store.reserve(&slow, &wants(5, 0.01)).await.unwrap();
+    assert_eq!(one.count(), 1);
+    let none = store.reserve(&slow, &wants(5, 0.01)).await.unwrap();
+    assert_eq!(none.count(), 0);
     let left: u64 = redis.ttl(key::ceiling("p:", &slow)).unwrap();
     assert!(left >= 100, "{left}");
 
     let () = redis.del(key::ceiling("p:", &name)).unwrap();
     let () = redis.lpush(key::ceiling("p:", &name), 1).unwrap();
-    let reply = store.reserve(&name, 1, 10.0).await;
+    let reply = store.reserve(&name, &wants(1, 10.0)).await;
     assert!(matches!(reply, Err(StoreError::Corrupt(_))), "{reply:?}");
+}
+
+fn wants(rest: u32, per_second: f64) -> Reserve {
+    Reserve {
+        wanted: [0, 0, rest],
+        most: rest,
+        per_second,
+        parts: [0.2, 0.2, 0.6],
+        heard: Heard::default(),
+        hold_us: 0,
+        known: None,
+    }
 }
 
 #[tokio::test]

@@ -455,6 +455,7 @@ impl World {
         }
         let claim = owner.around(Body::Claim(Claim {
             type_id: id.type_id,
+            after: 0,
             to_second: second + 4,
             limit: BATCH as u16,
             lease_second: second + 5,

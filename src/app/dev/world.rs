@@ -23,6 +23,8 @@ use crate::kafka::topics::TopicAdmin;
 const BANK_CEILING: Ceiling = Ceiling {
     questions_per_second: 10_000.0,
     in_flight: 256,
+    callers_share: 0.2,
+    first_share: 0.5,
 };
 
 /// More questions than any schedule of this world has.

@@ -60,6 +60,27 @@ impl<'r> Field<'r> {
             .or_else(|| self.wrong(&format!("a number above 0, at most {most}")))
     }
 
+    /// A number from 0 to `most`.
+    pub(in crate::config) fn part(&self, most: f64) -> Option<f64> {
+        let number = match &self.node.value {
+            Value::Number(text) | Value::Loose(text) => text.trim().parse::<f64>().ok(),
+            _ => None,
+        };
+        number
+            .filter(|number| (0.0..=most).contains(number))
+            .or_else(|| self.wrong(&format!("a number from 0 to {most}")))
+    }
+
+    /// A truth value.
+    pub(in crate::config) fn truth(&self) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(value) => Some(*value),
+            Value::Loose(text) if text.trim() == "true" => Some(true),
+            Value::Loose(text) if text.trim() == "false" => Some(false),
+            _ => self.wrong("true or false"),
+        }
+    }
+
     /// A duration; `range` in milliseconds.
     pub(in crate::config) fn duration(&self, range: RangeInclusive<u64>) -> Option<Duration> {
         let (Value::Text(text) | Value::Loose(text)) = &self.node.value else {

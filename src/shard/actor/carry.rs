@@ -108,6 +108,7 @@ impl<S: Store> Shard<S> {
             query: ask.query,
             traceparent: ask.traceparent,
             attempt: ask.attempt,
+            fresh: ask.fresh,
             start_before: ask.start_before,
             asker: Asker {
                 standing: self.ownership.standing(generation),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::input::{Alarm, Command, Note, Output};
 use super::{Core, Generation, Phase, Rebuild};
-use crate::domain::order::{Millis, RECORD_HASHES};
+use crate::domain::order::{Millis, OrderId, RECORD_HASHES, TypeId};
 use crate::metrics::label::RecoveryCause as Cause;
 use crate::plant::{self, Plant};
 use crate::store::StoreError;
-use crate::store::script::{BATCH, Body, Claimed, Meta, Reply, Script};
+use crate::store::script::{BATCH, Body, Claimed, Meta, Placement, Reply, Script};
 
 /// The same bytes are sent again after this, when the store said that they did not run.
 const RESEND: Millis = 100;
@@ -28,6 +28,28 @@ pub(super) struct Flight {
     pub meta_at: Option<Millis>,
     /// A reply was lost: an older copy of the same bytes may still be on its way.
     may_arrive: bool,
+}
+
+impl Flight {
+    /// The most orders of a type that it may claim.
+    pub fn may_claim(&self, type_id: TypeId) -> u32 {
+        let leases = |id: &OrderId, placement: &Placement| {
+            id.type_id == type_id && placement.lease_second > 0
+        };
+        let count = match &self.script.body {
+            Body::Claim(claim) if claim.type_id == type_id => return claim.limit.into(),
+            Body::Fold(folds) => folds
+                .iter()
+                .filter(|fold| leases(&fold.id, &fold.placement))
+                .count(),
+            Body::Reschedule(all) => all
+                .iter()
+                .filter(|one| leases(&one.id, &one.placement))
+                .count(),
+            _ => 0,
+        };
+        count as u32
+    }
 }
 
 impl Core {

@@ -147,6 +147,8 @@ pub struct Ask {
     pub claim: u32,
     /// 1 for the first.
     pub attempt: u16,
+    /// It came due only lately, and belongs to no backlog.
+    pub fresh: bool,
     /// The query object.
     pub query: Option<Box<str>>,
     /// W3C trace parent.

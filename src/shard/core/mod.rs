@@ -245,13 +245,14 @@ impl Core {
         }
     }
 
-    /// How many orders of a configured type are claimed, for the engine's permits.
+    /// How many orders of a configured type are claimed, or may be by the script that is on its way,
+    /// for the engine's permits.
     pub fn claimed(&self, type_index: usize) -> u32 {
         let Some(own) = &self.own else { return 0 };
         own.types
             .iter()
             .filter(|(_, known)| known.plan == Some(type_index))
-            .map(|(id, _)| own.wheel.claimed(id))
+            .map(|(id, _)| own.wheel.claimed(id) + own.outbox.may_claim(id))
             .sum()
     }
 

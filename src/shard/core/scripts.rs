@@ -50,6 +50,13 @@ impl Outbox {
         self.leases.is_empty() && self.flight.is_none()
     }
 
+    /// The most orders of a type that the script in flight may claim.
+    pub fn may_claim(&self, type_id: TypeId) -> u32 {
+        self.flight
+            .as_ref()
+            .map_or(0, |flight| flight.may_claim(type_id))
+    }
+
     /// When the same bytes are to be sent, or the meta to be read, again.
     pub fn again_at(&self) -> Option<Millis> {
         self.flight

@@ -16,8 +16,14 @@ use crate::store::script::{BATCH, Body, Claim, Claimed, Fold, Placement};
 /// Longer than the coordinator leaves a stopped owner's transaction open.
 const BLOCKED_AFTER: Millis = 20_000;
 
+/// An order that is overdue for longer belongs to a backlog.
+const FRESH: Millis = 10_000;
+
+/// So many seconds up to the one that has just begun are no backlog.
+const LATELY_SECONDS: u32 = 3;
+
 /// While orders are due and nobody may be claimed, permits are looked at again after this.
-const PERMITS_AGAIN: Millis = 10;
+const PERMITS_AGAIN: Millis = 50;
 
 impl Core {
     pub(super) fn tick(&mut self, out: &mut Output) {
@@ -116,6 +122,7 @@ impl Core {
                 key,
                 claim: record.claim,
                 attempt: record.asked.saturating_add(1),
+                fresh: now < record.due + FRESH,
                 query,
                 traceparent,
                 // The answer must come back before the lease ends and somebody else asks.
@@ -127,7 +134,8 @@ impl Core {
     }
 
     /// The next claim: the first configured type, in turn, whose next bucket has begun (a quarter of a
-    /// second ahead), never more orders than its query interface has permits for.
+    /// second ahead), never more orders than its query interface has permits for. Where buckets lie
+    /// behind, the latest and the oldest go in turns.
     pub(super) fn claim_body(&mut self) -> Option<Body> {
         let (mono, to_second) = (self.mono, second(self.now() + CLAIM_AHEAD));
         let own = self.own.as_mut()?;
@@ -144,9 +152,17 @@ impl Core {
             // The type that lags most goes first; a claim moves its cursor, so types take turns.
             .min_by_key(|(.., cursor)| *cursor)
             .map(|(id, index, _)| (id, index))?;
-        own.types.get_mut(type_id)?.rests_until = mono + self.plan.linger;
+        let known = own.types.get_mut(type_id)?;
+        known.rests_until = mono + self.plan.linger;
+        // What came due lately does not stand behind a backlog, which gets every third claim for sure
+        // and whatever the others leave.
+        let lately = to_second - LATELY_SECONDS;
+        let leaves_out = known.cursor < lately && known.left_out < 2;
+        known.left_out = if leaves_out { known.left_out + 1 } else { 0 };
+        let after = if leaves_out { lately } else { 0 };
         Some(Body::Claim(Claim {
             type_id,
+            after,
             to_second,
             limit: self.permits[index].min(BATCH as u32) as u16,
             lease_second: self.lease_second(index),

@@ -16,6 +16,8 @@ pub(super) struct KnownType {
     /// The earliest next claim, in monotonic milliseconds: where few orders are permitted at a time,
     /// they are claimed together.
     pub rests_until: Millis,
+    /// How many claims have left a backlog out since one took from it.
+    pub left_out: u8,
 }
 
 /// All types of a view, by id.
@@ -36,6 +38,7 @@ impl TypeTable {
                 cursor,
                 stored: true,
                 rests_until: 0,
+                left_out: 0,
             })
             .collect();
         Self { by_id }
@@ -78,6 +81,7 @@ impl TypeTable {
             cursor,
             stored: false,
             rests_until: 0,
+            left_out: 0,
         });
         Some(TypeId((self.by_id.len() - 1) as u8))
     }

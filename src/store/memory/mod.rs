@@ -2,6 +2,7 @@
 //! with. Every operation also exists without a runtime, with the time handed in, so that a simulator
 //! can drive shards, snapshot them, roll them back and wipe them. It forgets all at its end.
 
+mod ceiling;
 mod look;
 mod operator;
 mod run;
@@ -10,23 +11,22 @@ mod shard;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::ceiling::{Reserve, Slots};
 use super::key::Key;
 use super::operator::TypePause;
 use super::script::{Found, Meta, Reply, Script, Survey};
-use super::{Acquire, Acquired, Dump, Slots, Store, StoreError};
+use super::{Acquire, Acquired, Dump, Store, StoreError};
 use crate::clock::Clock;
 use crate::domain::order::{Millis, OrderKey, TypeName};
+use ceiling::Ceiling;
 use shard::Shard;
-
-/// How far ahead start times are reserved, microseconds.
-const AHEAD_US: u64 = 1_000_000;
 
 /// The view of any number of shards, in this process.
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Clock,
     shards: Mutex<BTreeMap<u16, Shard>>,
-    ceilings: Mutex<BTreeMap<TypeName, u64>>,
+    ceilings: Mutex<BTreeMap<TypeName, Ceiling>>,
     pauses: Mutex<BTreeMap<TypeName, TypePause>>,
 }
 
@@ -76,31 +76,29 @@ impl MemoryStore {
     }
 
     /// As [`Store::reserve`], at `now_us` microseconds of any clock that does not go back.
-    pub fn reserve_now(
-        &self,
-        order_type: &TypeName,
-        count: u32,
-        per_second: f64,
-        now_us: u64,
-    ) -> Slots {
-        let Some(spacing) = super::spacing_us(per_second) else {
-            return Slots {
-                first_in_us: AHEAD_US,
-                count: 0,
-            };
-        };
+    pub fn reserve_now(&self, order_type: &TypeName, reserve: &Reserve, now_us: u64) -> Slots {
         let mut ceilings = self.ceilings.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ceilings.entry(order_type.clone()).or_default();
-        let first = (*next).max(now_us);
-        let room = (now_us + AHEAD_US + spacing).saturating_sub(first) / spacing;
-        let count = count.min(u32::try_from(room).unwrap_or(u32::MAX));
-        if count > 0 {
-            *next = first + u64::from(count) * spacing;
+        let mut kept = ceilings.get(order_type).copied();
+        let slots = Ceiling::reserve(&mut kept, reserve, now_us);
+        if let Some(kept) = kept {
+            ceilings.insert(order_type.clone(), kept);
         }
-        Slots {
-            first_in_us: first - now_us,
-            count,
-        }
+        slots
+    }
+
+    /// For tests: a type's ceiling as Redis keeps it.
+    pub fn ceiling(&self, order_type: &TypeName) -> Option<String> {
+        let ceilings = self.ceilings.lock().unwrap_or_else(PoisonError::into_inner);
+        ceilings.get(order_type).map(Ceiling::to_string)
+    }
+
+    /// For tests: replaces a type's ceiling; a text that is none forgets it.
+    pub fn set_ceiling(&self, order_type: &TypeName, text: &str) {
+        let mut ceilings = self.ceilings.lock().unwrap_or_else(PoisonError::into_inner);
+        match text.parse() {
+            Ok(ceiling) => ceilings.insert(order_type.clone(), ceiling),
+            Err(()) => ceilings.remove(order_type),
+        };
     }
 
     /// Everything that the shard's view holds now.
@@ -167,37 +165,11 @@ impl Store for MemoryStore {
         found.collect()
     }
 
-    async fn reserve(
-        &self,
-        order_type: &TypeName,
-        count: u32,
-        per_second: f64,
-    ) -> Result<Slots, StoreError> {
-        Ok(self.reserve_now(order_type, count, per_second, self.clock.monotonic_us()))
+    async fn reserve(&self, order_type: &TypeName, reserve: &Reserve) -> Result<Slots, StoreError> {
+        Ok(self.reserve_now(order_type, reserve, self.clock.monotonic_us()))
     }
 
     async fn dump(&self, shard: u16) -> Result<Dump, StoreError> {
         self.dump_now(shard)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn start_times_are_spaced_and_at_most_a_second_ahead() {
-        let store = MemoryStore::new(Clock::start());
-        let name = TypeName::new("transfer").unwrap();
-        let first = store.reserve_now(&name, 4, 10.0, 5_000_000);
-        assert_eq!((first.first_in_us, first.count), (0, 4));
-        // 400 ms are taken: seven more fit into the second, both ends included.
-        let second = store.reserve_now(&name, 100, 10.0, 5_000_000);
-        assert_eq!((second.first_in_us, second.count), (400_000, 7));
-        assert_eq!(store.reserve_now(&name, 1, 10.0, 5_000_000).count, 0);
-        // A past value begins again at now.
-        let later = store.reserve_now(&name, 1, 10.0, 9_000_000);
-        assert_eq!((later.first_in_us, later.count), (0, 1));
-        assert_eq!(store.reserve_now(&name, 1, 0.0, 9_000_000).count, 0);
     }
 }

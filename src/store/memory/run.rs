@@ -186,21 +186,24 @@ impl Shard {
 
     fn claim(&mut self, claim: Claim) -> Result<Reply, StoreError> {
         let type_id = claim.type_id;
-        let mut cursor = self.cursor(type_id);
-        let mut left = usize::from(claim.limit);
+        let cursor = self.cursor(type_id);
+        let mut at = cursor.max(claim.after);
+        let (mut left, mut pops) = (usize::from(claim.limit), BATCH);
         let (mut claimed, mut stale) = (Vec::new(), 0);
-        let last = claim.to_second.min(cursor.saturating_add(BATCH as u32));
-        while cursor < last && left > 0 {
-            let second = cursor + 1;
+        let last = claim.to_second.min(at.saturating_add(BATCH as u32));
+        while at < last && left > 0 && pops > 0 {
+            let second = at + 1;
             while left > 0
+                && pops > 0
                 && let Some((id, record)) = self.head(type_id, second)?
             {
                 self.pop(type_id, second);
-                left -= 1;
+                pops -= 1;
                 let Some(mut record) = record else {
                     stale += 1;
                     continue;
                 };
+                left -= 1;
                 record.claim = record.claim.wrapping_add(1);
                 self.lease(&id, &mut record, claim.lease_second)?;
                 self.put_record(&id, record);
@@ -209,9 +212,14 @@ impl Shard {
             if self.bucket_len(type_id, second)? > 0 {
                 break;
             }
-            cursor = second;
+            at = second;
         }
-        self.set_cursor(type_id, cursor);
+        let cursor = if claim.after > cursor {
+            cursor
+        } else {
+            self.set_cursor(type_id, at);
+            at
+        };
         Ok(Reply::Claimed {
             claimed,
             stale,

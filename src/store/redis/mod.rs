@@ -15,9 +15,10 @@ mod source;
 use futures_util::future::try_join_all;
 use redis::Value;
 
+use super::ceiling::{self, Breaker, Reserve, Slots, Spacing};
 use super::key::{self, Key, LAYOUT, mark_hash};
 use super::script::{Found, Meta, Reply, Script, Survey};
-use super::{Acquire, Acquired, Dump, Slots, Store, StoreError, field, limits};
+use super::{Acquire, Acquired, Dump, Store, StoreError, field, limits};
 use crate::config::Secret;
 use crate::domain::order::{OrderId, OrderKey, RECORD_HASHES, TypeName};
 use crate::domain::record::Record;
@@ -212,21 +213,32 @@ impl Store for RedisStore {
         ))
     }
 
-    async fn reserve(
-        &self,
-        order_type: &TypeName,
-        count: u32,
-        per_second: f64,
-    ) -> Result<Slots, StoreError> {
-        let Some(spacing) = super::spacing_us(per_second) else {
-            return Ok(Slots {
-                first_in_us: 1_000_000,
-                count: 0,
-            });
+    async fn reserve(&self, order_type: &TypeName, reserve: &Reserve) -> Result<Slots, StoreError> {
+        let Some(spacing) = Spacing::of(reserve) else {
+            return Ok(ceiling::nothing(reserve));
         };
+        let (born, at, mode, for_us) = reserve.known.map_or((0, 0, 0, 0), |known| {
+            let (mode, for_us) = match known.breaker {
+                Breaker::Closed => (0, 0),
+                Breaker::Open => (1, 0),
+                Breaker::Closing { for_us } => (2, for_us),
+            };
+            (known.born_us, known.at_us, mode, for_us)
+        });
         let key = key::ceiling(&self.prefix, order_type);
         let arguments = |command: &mut redis::Cmd| {
-            command.arg(count).arg(spacing);
+            command
+                .arg(spacing.all)
+                .arg(&reserve.wanted)
+                .arg(&spacing.own)
+                .arg(u8::from(reserve.heard.answered))
+                .arg(reserve.heard.failures)
+                .arg(born)
+                .arg(at)
+                .arg(mode)
+                .arg(for_us)
+                .arg(reserve.hold_us)
+                .arg(reserve.most);
         };
         let connections = &self.connections;
         let answer = connections.call(0, &source::RESERVE, &key, &arguments);

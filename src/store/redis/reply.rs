@@ -9,6 +9,7 @@ use super::errors::unreadable;
 use crate::domain::order::{MarkKey, Millis, OrderId, TypeId, TypeName};
 use crate::domain::record::{PACKED_LEN, Record};
 use crate::domain::status::{Status, Terminal};
+use crate::store::ceiling::{Breaker, Known, Slots};
 use crate::store::script::{
     Body, Claimed, Fold, Folded, Found, Meta, Reply, Reschedule, Script, Slot, Survey, Token,
 };
@@ -377,10 +378,30 @@ fn next_bytes(parts: &mut Parts) -> Read<Vec<u8>> {
 }
 
 /// Reads what `reserve.lua` answers.
-pub(super) fn slots(value: Value) -> Read<crate::store::Slots> {
+pub(super) fn slots(value: Value) -> Read<Slots> {
     let mut parts = array(value)?;
-    Ok(crate::store::Slots {
-        first_in_us: int(&next(&mut parts)?)?,
-        count: int(&next(&mut parts)?)?,
+    let mut number = || -> Read<u64> { int(&next(&mut parts)?) };
+    let first_in_us = number()?;
+    let mut counts = [0; 3];
+    for count in &mut counts {
+        *count = number()? as u32;
+    }
+    let (spacing_us, mode, for_us) = (number()?, number()?, number()?);
+    let (born_us, at_us) = (number()?, number()?);
+    Ok(Slots {
+        first_in_us,
+        counts,
+        spacing_us,
+        held_us: number()?,
+        known: Known {
+            born_us,
+            at_us,
+            breaker: match mode {
+                0 => Breaker::Closed,
+                1 => Breaker::Open,
+                2 => Breaker::Closing { for_us },
+                _ => return Err(unreadable("a breaker that is none")),
+            },
+        },
     })
 }

@@ -74,7 +74,8 @@ fn body(body: &Body, command: &mut Cmd) {
                 .arg(claim.type_id.0)
                 .arg(claim.to_second)
                 .arg(claim.limit)
-                .arg(claim.lease_second);
+                .arg(claim.lease_second)
+                .arg(claim.after);
         }
         Body::Reschedule(all) => {
             let mut packed = Packed::default();

@@ -1,21 +1,27 @@
 -- Takes the orders of a type that are due, oldest second first (Body::Claim).
 --
 -- ARGV[10] type id   ARGV[11] last second   ARGV[12] limit   ARGV[13] second in which leases end
+-- ARGV[14] second to begin behind; beyond the cursor, which then stays, it leaves out a backlog
 -- Returns  {cursor, stale entries dropped, claimed: (length u8, field, record) ...,
 --          the queries of those that have one}
 
 local type_id, to, left = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local lease_second = tonumber(ARGV[13])
 local type_char, packed_lease = char(type_id), pack('>I4', lease_second)
-local cursor, stale, lease_bucket = cursors[type_id], 0, nil
+local cursor, after, stale, lease_bucket = cursors[type_id], tonumber(ARGV[14]), 0, nil
+local at = math.max(cursor, after)
 local popped, claimed, claimed_queries = {}, {}, {}
-local last = math.min(to, cursor + BATCH)
-while cursor < last and left > 0 do
-  local second = cursor + 1
+local last = math.min(to, at + BATCH)
+-- Stale entries, as an answered order's lease leaves one, take no part of the limit.
+local pops = BATCH
+while at < last and left > 0 and pops > 0 do
+  local second = at + 1
   local key = D .. type_id .. '.' .. second
-  local entries = call('LRANGE', key, 0, left - 1)
+  local entries, taken = call('LRANGE', key, 0, pops - 1), 0
   local packed_second = pack('>I4', second)
   for i = 1, #entries do
+    if left == 0 then break end
+    taken = i
     local entry = checked_entry(entries[i])
     local hash, field = sub(entry, 1, 2), type_char .. sub(entry, 7)
     local old = record(hash, field)
@@ -26,6 +32,7 @@ while cursor < last and left > 0 do
       lease_bucket = lease_bucket or bucket(type_id, lease_second)
       put('head', lease_bucket, hash, field, packed_claim)
       put_record(field, new)
+      left = left - 1
       claimed[#claimed + 1] = char(#field) .. field .. new
       if band(flags, HAS_QUERY) ~= 0 then
         claimed_queries[#claimed_queries + 1] = query(hash, field, flags)
@@ -34,18 +41,21 @@ while cursor < last and left > 0 do
       stale = stale + 1
     end
   end
-  if #entries > 0 then
+  if taken > 0 then
     popped[#popped + 1] = key
-    popped[#popped + 1] = #entries
-    left = left - #entries
-    if left == 0 and call('LLEN', key) > #entries then break end
+    popped[#popped + 1] = taken
+    pops = pops - taken
   end
-  cursor = second
+  if taken < #entries or (pops == 0 and call('LLEN', key) > taken) then break end
+  at = second
 end
 begin_drain()
 for i = 1, #popped, 2 do
   call('LTRIM', popped[i], popped[i + 1], -1)
 end
-set('c' .. type_id, cursor)
+if after <= cursor then
+  cursor = at
+  set('c' .. type_id, cursor)
+end
 finish()
 return { cursor, stale, table.concat(claimed), unpack(claimed_queries) }
