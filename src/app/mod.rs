@@ -76,12 +76,7 @@ pub async fn run<S: Store + OperatorStore>(
     let tasks = TaskTracker::new();
     // A dispatcher that dies cancels this one.
     let asking = stop.child_token();
-    let around = Around {
-        clock,
-        metrics: Arc::clone(&metrics),
-        tasks: tasks.clone(),
-        stop: asking.clone(),
-    };
+    let around = around(clock, &metrics, &tasks, &asking);
     let engine = Engine::new(&config.order_types, &store, &around)?;
     let settings = Settings::new(config, world);
     let configured: Arc<std::collections::BTreeSet<TypeName>> =
@@ -142,6 +137,20 @@ pub async fn run<S: Store + OperatorStore>(
     stop.cancel();
     drain(&mut shards, member_thread, &tasks).await;
     ended
+}
+
+fn around(
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Around {
+    Around {
+        clock,
+        metrics: Arc::clone(metrics),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    }
 }
 
 /// Nothing starts any more; then the group learns that the shards are free, so that others take them

@@ -153,6 +153,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::inquiry::Around;
     use crate::store::memory::MemoryStore;
 
     fn transfer() -> TypeName {
@@ -163,8 +164,14 @@ mod tests {
         let clock = Clock::start();
         let stop = CancellationToken::new();
         let none = BTreeMap::new();
-        let engine = Engine::new(&none, store, clock, &TaskTracker::new(), &stop).unwrap();
         let metrics = Metrics::new(clock, &[transfer()]).unwrap();
+        let around = Around {
+            clock,
+            metrics: Arc::clone(&metrics),
+            tasks: TaskTracker::new(),
+            stop,
+        };
+        let engine = Engine::new(&none, store, &around).unwrap();
         let types = [transfer()].into();
         Pauses::new((store, &engine, &metrics), clock, &types)
     }

@@ -215,7 +215,7 @@ fn listed(body: &Value) -> String {
     let heads = ["order", "phase", "last", "asked", "first seen", "exhausted"];
     let mut out = table(heads, &rows);
     if let Some(next) = body["next"].as_str() {
-        write!(out, "there are more: --after {next}\n").unwrap_or_default();
+        writeln!(out, "there are more: --after {next}").unwrap_or_default();
     }
     out
 }

@@ -103,10 +103,10 @@ fn lines(key: &OrderKey, history: &History) -> String {
     let mut out = format!("{key}: {}\n", state(history).1);
     for (at, line) in lines {
         let at = at.get(..23).unwrap_or(&at);
-        write!(out, "{at}Z  {line}\n").unwrap_or_default();
+        writeln!(out, "{at}Z  {line}").unwrap_or_default();
     }
     for stopped in &history.stopped {
-        write!(out, "stopped early: {stopped}\n").unwrap_or_default();
+        writeln!(out, "stopped early: {stopped}").unwrap_or_default();
     }
     out
 }

@@ -10,7 +10,7 @@ const METADATA_V4: [Ipv4Addr; 2] = [
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
-/// Whether an address is link-local (169.254.0.0/16, fe80::/10) or of a known metadata service, in
+/// Whether an address is link-local (169.254.0.0/16, `fe80::/10`) or of a known metadata service, in
 /// whatever form an IPv6 address can carry an IPv4 one: mapped, compatible, NAT64, 6to4.
 pub fn is_link_local(address: IpAddr) -> bool {
     match address {

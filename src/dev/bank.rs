@@ -121,7 +121,7 @@ impl Bank {
     ) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
-        let ledger = Arc::new(ledger::Ledger::new(options, clock));
+        let ledger = Arc::new(ledger::Ledger::new(&options, clock));
         let server = server::Server {
             ledger: Arc::clone(&ledger),
             tasks: tasks.clone(),

@@ -67,6 +67,9 @@ pub struct Around {
     pub stop: CancellationToken,
 }
 
+/// What each type's dispatcher is made of.
+type Made = Vec<(Arc<Owner>, Turns)>;
+
 /// Why no engine can be made of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -120,7 +123,7 @@ impl Engine {
     pub(super) fn build(
         types: &BTreeMap<TypeName, OrderTypeConfig>,
         around: &Around,
-    ) -> Result<(Self, Vec<(Arc<Owner>, Turns)>), EngineError> {
+    ) -> Result<(Self, Made), EngineError> {
         let (mut lanes, mut all) = (BTreeMap::new(), Vec::new());
         for (order_type, config) in types {
             let (lane, turns) = Lane::new(order_type, config, around)?;
@@ -258,10 +261,12 @@ impl Lane {
         let ceiling = &config.ceiling;
         let (per_second, in_flight) = (ceiling.questions_per_second, ceiling.in_flight);
         let shares = [ceiling.callers_share, ceiling.first_share];
-        if !(per_second > 0.0 && per_second <= 1e6 && (1..=65_536).contains(&in_flight))
-            || !shares.iter().all(|share| (0.0..=0.9).contains(share))
-            || shares.iter().sum::<f64>() > 0.9
-        {
+        let possible = per_second > 0.0
+            && per_second <= 1e6
+            && (1..=65_536).contains(&in_flight)
+            && shares.iter().all(|share| (0.0..=0.9).contains(share))
+            && shares.iter().sum::<f64>() <= 0.9;
+        if !possible {
             return Err(EngineError::Ceiling(order_type.clone()));
         }
         let template =

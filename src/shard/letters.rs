@@ -269,15 +269,12 @@ impl Letters {
     }
 
     fn lighten(&mut self, letter: Letter, now: Millis) {
-        match letter.clone().lightened(self.partition) {
-            Some(lighter) => {
-                self.bytes += lighter.bytes();
-                self.waiting.push_front(lighter);
-            }
-            None => {
-                self.bytes += letter.bytes();
-                self.fail(letter, &ProduceError::TooLarge, now);
-            }
+        if let Some(lighter) = letter.clone().lightened(self.partition) {
+            self.bytes += lighter.bytes();
+            self.waiting.push_front(lighter);
+        } else {
+            self.bytes += letter.bytes();
+            self.fail(letter, &ProduceError::TooLarge, now);
         }
     }
 

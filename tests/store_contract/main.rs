@@ -9,9 +9,9 @@
     reason = "the whole crate is a test"
 )]
 
+mod ceilings;
 mod cluster;
 mod pauses;
-mod ceilings;
 #[path = "../support/random.rs"]
 mod random;
 mod raw;

@@ -102,19 +102,19 @@ impl Change {
     }
 
     /// Takes over what `newer` says.
-    pub(super) fn merge(&mut self, newer: Self) {
-        renew(&mut self.lasts, newer.lasts);
-        renew(&mut self.in_progress, newer.in_progress);
-        renew(&mut self.failures, newer.failures);
-        renew(&mut self.unknown, newer.unknown);
-        renew(&mut self.flips, newer.flips);
-        renew(&mut self.latency, newer.latency);
-        renew(&mut self.tricks, newer.tricks);
-        renew(&mut self.trick_times, newer.trick_times);
-        renew(&mut self.retry_after, newer.retry_after);
-        renew(&mut self.redirect, newer.redirect);
-        renew(&mut self.max_per_second, newer.max_per_second);
-        renew(&mut self.over_limit, newer.over_limit);
+    pub(super) fn merge(&mut self, newer: &Self) {
+        renew(&mut self.lasts, newer.lasts.as_ref());
+        renew(&mut self.in_progress, newer.in_progress.as_ref());
+        renew(&mut self.failures, newer.failures.as_ref());
+        renew(&mut self.unknown, newer.unknown.as_ref());
+        renew(&mut self.flips, newer.flips.as_ref());
+        renew(&mut self.latency, newer.latency.as_ref());
+        renew(&mut self.tricks, newer.tricks.as_ref());
+        renew(&mut self.trick_times, newer.trick_times.as_ref());
+        renew(&mut self.retry_after, newer.retry_after.as_ref());
+        renew(&mut self.redirect, newer.redirect.as_ref());
+        renew(&mut self.max_per_second, newer.max_per_second.as_ref());
+        renew(&mut self.over_limit, newer.over_limit.as_ref());
     }
 
     /// All that `options` are.
@@ -151,9 +151,9 @@ fn set<T>(field: &mut T, said: Option<T>) {
     }
 }
 
-fn renew<T>(field: &mut Option<T>, said: Option<T>) {
-    if said.is_some() {
-        *field = said;
+fn renew<T: Clone>(field: &mut Option<T>, said: Option<&T>) {
+    if let Some(said) = said {
+        *field = Some(said.clone());
     }
 }
 
@@ -162,6 +162,7 @@ mod part {
     use super::{Deserialize, Deserializer, Serialize, Serializer, share};
     use serde::de::Error as _;
 
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub(super) fn serialize<S: Serializer>(part: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
         part.serialize(to)
     }
@@ -264,7 +265,7 @@ mod tests {
         Change::of(&expected).apply(&mut again);
         assert_eq!(again, expected);
         let mut merged = Change::default();
-        merged.merge(Change::of(&expected));
+        merged.merge(&Change::of(&expected));
         assert_eq!(merged, Change::of(&expected));
     }
 

@@ -33,7 +33,7 @@ impl Latency {
         match self {
             Self::Mean(mean) => mean.mul_f64((-(1.0 - unit).ln()).clamp(0.0, TAIL)),
             Self::Fixed(time) => time,
-            Self::Between(least, most) => least + (most - least).mul_f64(unit),
+            Self::Between(least, most) => least + most.saturating_sub(least).mul_f64(unit),
             Self::Percentiles { p50, p99 } => {
                 let steepness = (p99.as_secs_f64() / p50.as_secs_f64()).ln() / 99_f64.ln();
                 let time = p50.as_secs_f64() * (unit / (1.0 - unit)).powf(steepness);

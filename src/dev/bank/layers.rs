@@ -35,9 +35,9 @@ pub(super) enum Left {
 }
 
 impl Layers {
-    pub(super) fn new(started_with: BankOptions) -> Self {
+    pub(super) fn new(started_with: &BankOptions) -> Self {
         Self {
-            started_with,
+            started_with: *started_with,
             said: Vec::new(),
         }
     }
@@ -55,7 +55,7 @@ impl Layers {
         match same {
             Some(at) if left == Left::Kept => {
                 self.said[at].until = until;
-                self.said[at].change.merge(new.change);
+                self.said[at].change.merge(&new.change);
             }
             Some(at) => self.said[at] = new,
             None if self.said.len() >= LAYERS_MAX => {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn layers(changes: &[(&str, Left, Millis)]) -> Layers {
-        let mut layers = Layers::new(BankOptions::default());
+        let mut layers = Layers::new(&BankOptions::default());
         for (json, left, now) in changes {
             layers.change(json.parse().unwrap(), *left, *now).unwrap();
         }

@@ -124,7 +124,7 @@ pub struct Summary {
 }
 
 impl Ledger {
-    pub(super) fn new(options: BankOptions, clock: Clock) -> Self {
+    pub(super) fn new(options: &BankOptions, clock: Clock) -> Self {
         Self {
             seed: options.seed,
             counters_only: options.counters_only,
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_the_log_cannot_keep_is_dropped_from_its_old_end_and_counted() {
-        let ledger = Ledger::new(BankOptions::default(), Clock::start());
+        let ledger = Ledger::new(&BankOptions::default(), Clock::start());
         let asked = Asked {
             order_type: "t",
             req_no: "1",
@@ -352,7 +352,7 @@ mod tests {
             counters_only: true,
             ..BankOptions::default()
         };
-        let ledger = Ledger::new(options, Clock::start());
+        let ledger = Ledger::new(&options, Clock::start());
         ledger.book(Asked {
             order_type: "t",
             req_no: "1",

@@ -18,7 +18,7 @@ fn scene(outage: Outage, minutes: u64) -> Scene {
         out_from: OUT_FROM,
         out_until,
         grow_at: None,
-        orders_until: out_until + drained as u64,
+        orders_until: out_until + drained,
         capacity: 100,
     }
 }

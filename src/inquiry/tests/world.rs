@@ -365,6 +365,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one short arm a command")]
     fn serve(&mut self, shard: usize, command: Command) {
         let number = self.shards[shard].number;
         match command {

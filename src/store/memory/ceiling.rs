@@ -156,13 +156,13 @@ impl Ceiling {
             left -= given;
             counts[share] = given as u32;
         }
-        for share in 0..3 {
-            let given = u64::from(reserve.wanted[share] - counts[share])
+        for (wanted, count) in reserve.wanted.into_iter().zip(&mut counts) {
+            let given = u64::from(wanted - *count)
                 .min(room(next, LENT_US))
                 .min(left);
             next += given * between;
             left -= given;
-            counts[share] += given as u32;
+            *count += given as u32;
         }
         self.free = next;
         self.at = now;

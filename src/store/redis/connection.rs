@@ -24,7 +24,7 @@ impl Connections {
     /// One address: one node, connected when first used. More: a cluster, which is asked now who
     /// owns what.
     pub async fn open(urls: &[Secret]) -> Result<Self, StoreError> {
-        let infos = urls.iter().map(|url| info(url));
+        let infos = urls.iter().map(info);
         let infos: Result<Vec<_>, _> = infos.collect();
         let mut infos = infos.map_err(|e| store_error(&e))?;
         if infos.len() == 1 {

@@ -137,16 +137,16 @@ fn an_owner_that_asked_to_be_left_alone_is_by_all_and_for_a_minute_at_most() {
         hold_us: 3 * SECOND,
         ..wants([9, 9, 9])
     };
-    let held = Ceiling::reserve(kept, &hold, NOW);
-    assert_eq!((held.count(), held.held_us), (0, 3 * SECOND));
+    let slots = Ceiling::reserve(kept, &hold, NOW);
+    assert_eq!((slots.count(), slots.held_us), (0, 3 * SECOND));
     assert_eq!(give(kept, [9, 9, 9], NOW + 2 * SECOND).count(), 0);
     assert!(give(kept, [9, 9, 9], NOW + 3 * SECOND).count() > 0);
     let year = Reserve {
         hold_us: u64::MAX / 2,
         ..wants([0; 3])
     };
-    let held = Ceiling::reserve(kept, &year, NOW + 4 * SECOND);
-    assert_eq!(held.held_us, HOLD_MAX_US);
+    let longest = Ceiling::reserve(kept, &year, NOW + 4 * SECOND);
+    assert_eq!(longest.held_us, HOLD_MAX_US);
 }
 
 #[test]

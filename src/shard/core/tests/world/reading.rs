@@ -66,14 +66,12 @@ impl World {
             }
             Which::Results => {
                 let (records, position) = self.results.read(reader.offset, max, to_end);
-                let records: Vec<_> = records
-                    .into_iter()
-                    .map(|(offset, appended, result)| ResultRecord {
-                        offset,
-                        appended,
-                        result: Some(result),
-                    })
-                    .collect();
+                let record = |(offset, appended, result)| ResultRecord {
+                    offset,
+                    appended,
+                    result: Some(result),
+                };
+                let records: Vec<_> = records.into_iter().map(record).collect();
                 (
                     Input::Results(records.clone(), position),
                     Input::Results(records, position),
