@@ -100,6 +100,12 @@ impl Ceiling {
         }
     }
 
+    /// Gives up all slots at hand.
+    pub(super) fn forfeit(&mut self) {
+        self.blocks.clear();
+        self.trim();
+    }
+
     /// How many slots at hand a share has a claim on.
     pub(super) fn credit(&self, share: Share) -> u32 {
         self.credit[share as usize]

@@ -16,6 +16,10 @@ const STALE_US: u64 = 5_000_000;
 /// forgotten a type that nobody asked about.
 const KNOWN_US: u64 = 10_000_000;
 
+/// So many failures in a row are reported although no start time is needed: with start times at hand
+/// a worker would otherwise ask on while the others know nothing.
+const URGENT_ROW: u32 = 5;
+
 /// While the breaker is not closed, the store is asked this often how things stand, also when there is
 /// nothing else to say.
 const LOOK_US: u64 = 5_000_000;
@@ -50,6 +54,7 @@ impl Condition {
         match answer {
             Answer::CouldNotAsk { why, retry_after } => {
                 inner.heard.failures = inner.heard.failures.saturating_add(1);
+                inner.urgent |= breaker != Breaker::Open && inner.heard.failures >= URGENT_ROW;
                 let later = !matches!(why, CouldNotAsk::Configuration | CouldNotAsk::NotFound);
                 if let Some(wait) = retry_after.filter(|wait| later && *wait > 0) {
                     let until = now_us + wait.saturating_mul(1000).min(HOLD_MAX_US);

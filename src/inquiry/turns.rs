@@ -394,7 +394,12 @@ impl Turns {
         };
         self.store_silent = false;
         self.pause_us = PAUSE_US;
+        let before = self.owner.condition.breaker();
         self.owner.told(&slots, now_us);
+        if slots.known.breaker == Breaker::Open && before != Breaker::Open {
+            // Start times from before are too close to each other now.
+            self.ceiling.forfeit();
+        }
         self.ceiling.add(&slots, sent_us, now_us);
         let [for_callers, for_first, for_rest] = slots.counts;
         if first + rest > 0 && for_first + for_rest == 0 {

@@ -109,11 +109,14 @@ async fn twenty_questions_without_an_answer_open_the_breaker_and_the_first_answe
         world.ask(&format!("transfer/TX{claim}"), claim);
         assert_eq!(world.answer().await.answer, silent);
     }
-    // The report travels with the next request for a start time.
-    world.ask("transfer/TX20", 20);
     let asked = owner.requests();
+    // What may start in 1.25 s; the row is reported although nobody waits for a start time.
+    while world.engine.permits(&name) != 2 {
+        tokio::task::yield_now().await;
+    }
+    // The first question of an open breaker may start at once, the next a second later.
+    world.ask("transfer/TX20", 20);
     assert_eq!(world.answer().await.answer, silent);
-    assert_eq!(world.engine.permits(&name), 2, "what may start in 1.25 s");
     let now = ask_now(&world, "TX21").await;
     assert_eq!(now.answer, refused(CouldNotAsk::BreakerOpen));
     assert!(owner.requests() <= asked + 2);
