@@ -110,6 +110,7 @@ fn help_names_every_verb_the_examples_and_the_exit_codes() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn bad_usage_is_one_line_and_exit_code_2() {
     let directory = Directory::with(MINIMAL);
     for (arguments, line) in [

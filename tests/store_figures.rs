@@ -8,6 +8,7 @@
     reason = "the whole crate is a test"
 )]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "support/redis_server.rs"]
 mod redis_server;
 

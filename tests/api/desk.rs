@@ -64,6 +64,7 @@ fn record(exhausted: bool, phase: u16) -> Found {
 }
 
 impl Counter {
+    #[expect(clippy::too_many_lines, reason = "its ports, one by one")]
     async fn open(world: World, token: Option<&str>) -> Self {
         let events = watch::Sender::new(Vec::new());
         let questions = watch::Sender::new(Vec::new());
@@ -88,9 +89,10 @@ impl Counter {
                     let found = keys.iter().map(|key| find(key).unwrap_or(Found::Unknown));
                     let found: Vec<_> = found.collect();
                     async move {
-                        match down {
-                            true => Err(StoreError::Unavailable("connection refused".into())),
-                            false => Ok(found),
+                        if down {
+                            Err(StoreError::Unavailable("connection refused".into()))
+                        } else {
+                            Ok(found)
                         }
                     }
                 }),
@@ -297,6 +299,7 @@ async fn an_order_is_settled_by_hand_once_and_never_otherwise() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_makes_no_sense_is_refused_and_nothing_is_appended() {
     let desk = Counter::plain().await;
     desk.knows("transfer/P", pending());

@@ -29,6 +29,10 @@ struct World {
 }
 
 impl World {
+    #[expect(
+        clippy::large_types_passed_by_value,
+        reason = "written out at each call"
+    )]
     async fn new(options: BankOptions) -> Self {
         let listen = "127.0.0.1:0".parse().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -29,7 +29,9 @@ pub fn rows() -> Vec<Row> {
             Box::pin(promoted(rig))
         }),
         row("cluster-slots-moved", 30, |rig| Box::pin(moved(rig))),
-        row("cluster-wiped", 14, |rig| Box::pin(wiped(rig))),
+        row("cluster-wiped", 14, |rig| {
+            Box::pin(async move { wiped(rig) })
+        }),
     ]
 }
 
@@ -172,7 +174,7 @@ async fn move_slot(masters: &[RedisNode], slot: u16, from: SocketAddr, to: Socke
 }
 
 /// FLUSHALL on every master.
-async fn wiped(rig: &mut Rig) {
+fn wiped(rig: &mut Rig) {
     for node in &rig.redis_cluster[..3] {
         node.ask::<()>(&["FLUSHALL"]);
     }

@@ -15,7 +15,7 @@ pub fn rows() -> Vec<Row> {
     vec![Row {
         name: "kafka-leaders-moved",
         setup: Setup {
-            spread: Duration::from_secs(60),
+            spread: Duration::from_mins(1),
             own_brokers: 3,
             ..Setup::default()
         },
@@ -59,7 +59,7 @@ fn partitions(rig: &Rig) -> Vec<(i32, usize)> {
         return Vec::new();
     };
     let topics = metadata.topics().iter();
-    let partitions = topics.flat_map(|topic| topic.partitions());
+    let partitions = topics.flat_map(rdkafka::metadata::MetadataTopic::partitions);
     partitions
         .map(|one| (one.leader(), one.isr().len()))
         .collect()

@@ -46,7 +46,7 @@ pub async fn trimmed(rig: &mut Rig) {
         let now = rig.results();
         let shards: BTreeSet<i32> = now.difference(&before).map(shard_of).collect();
         assert!(!shards.contains(&TRIMMED), "it stands still");
-        (shards.len() + 1 == rig.site.shards as usize).then_some(())
+        (shards.len() + 1 == usize::try_from(rig.site.shards).unwrap()).then_some(())
     })
     .await;
     let way_out = rig

@@ -109,9 +109,9 @@ impl Stream {
         self.first_due.map_or(0, |(first, _)| first) + nth * 1_000 / self.per_second
     }
 
-    /// Publishes all of them at their times, or until `stop` is not 0; counts in `published` those
+    /// Publishes all of them at their times, or until `stop` is not 0; counts in `sent` those
     /// that are acknowledged.
-    pub fn run(&self, publisher: &Publisher, published: &AtomicU64, stop: &AtomicU64) {
+    pub fn run(&self, publisher: &Publisher, sent: &AtomicU64, stop: &AtomicU64) {
         const STEP: Duration = Duration::from_millis(50);
         let clock = Clock::start();
         let began = match self.first_due {
@@ -130,7 +130,7 @@ impl Stream {
             });
             publisher.publish(records);
             next = next.max(to);
-            published.store(next - self.orders.start, Ordering::Relaxed);
+            sent.store(next - self.orders.start, Ordering::Relaxed);
         }
     }
 }

@@ -33,8 +33,8 @@ pub fn tell() {
         said.lines().next().unwrap_or_default().to_owned()
     };
     let kafka = std::fs::read_dir(libs().unwrap()).unwrap();
-    let kafka = kafka.filter_map(|jar| jar.unwrap().file_name().into_string().ok());
-    let kafka = kafka.filter(|jar| jar.starts_with("kafka_")).next();
+    let mut kafka = kafka.filter_map(|jar| jar.unwrap().file_name().into_string().ok());
+    let kafka = kafka.find(|jar| jar.starts_with("kafka_"));
     println!(
         "figure: machine: {} cores of {}, {} of memory, Linux {}",
         cores(),

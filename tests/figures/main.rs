@@ -17,6 +17,7 @@
 //! | `SETTLED_FIGURES_IN_FLIGHT` | 1024 | `in_flight` of the ceiling |
 
 #![expect(
+    clippy::format_push_string,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a run that cannot go on ends so, and tells its figures"

@@ -71,7 +71,7 @@ impl Ends {
         }
     }
 
-    /// The shards whose results have an open transaction now: what a read_committed reader can reach
+    /// The shards whose results have an open transaction now: what a `read_committed` reader can reach
     /// ends before the log does.
     pub fn in_transaction(&self) -> Vec<usize> {
         let within = Duration::from_secs(10);

@@ -220,7 +220,7 @@ fn silence(
 
 /// Orders that keep coming.
 struct Traffic {
-    published: Arc<AtomicU64>,
+    sent: Arc<AtomicU64>,
     stop: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
@@ -234,21 +234,17 @@ impl Traffic {
             per_second: PER_SECOND,
             first_due: None,
         };
-        let [published, stop] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
-        let counts = (Arc::clone(&published), Arc::clone(&stop));
+        let [sent, stop] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+        let counts = (Arc::clone(&sent), Arc::clone(&stop));
         let task =
             tokio::task::spawn_blocking(move || stream.run(&publisher, &counts.0, &counts.1));
-        Self {
-            published,
-            stop,
-            task,
-        }
+        Self { sent, stop, task }
     }
 
     /// Ends it; how many orders there were.
     async fn end(self) -> usize {
         self.stop.store(1, Ordering::Relaxed);
         self.task.await.unwrap();
-        self.published.load(Ordering::Relaxed) as usize
+        self.sent.load(Ordering::Relaxed) as usize
     }
 }

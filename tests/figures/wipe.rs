@@ -25,6 +25,7 @@ const TYPES: [(&str, &str); 2] = [("transfer", "1s x 100"), ("brief", "100ms x 1
 const BANK: [&str; 3] = ["--in-progress", "1000000", "--counters-only"];
 const WITHIN: Duration = Duration::from_mins(15);
 
+#[expect(clippy::too_many_lines, reason = "one story")]
 pub async fn take(name: &'static str) {
     let all = size("SETTLED_FIGURES_VIEW", 1_000_000) as u64;
     let (history, exhausted) = (all / 5, all / 10);
@@ -42,7 +43,7 @@ pub async fn take(name: &'static str) {
     let before = exhausted_orders(&stage);
     assert_eq!(before.len() as u64, exhausted);
 
-    let [published, stop] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+    let [sent, stop] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
     let arriving = {
         let stream = Stream {
             order_type: "transfer",
@@ -50,7 +51,7 @@ pub async fn take(name: &'static str) {
             per_second: ARRIVING,
             first_due: None,
         };
-        let counts = (Arc::clone(&published), Arc::clone(&stop));
+        let counts = (Arc::clone(&sent), Arc::clone(&stop));
         let publisher = Arc::clone(&publisher);
         tokio::task::spawn_blocking(move || stream.run(&publisher, &counts.0, &counts.1))
     };
@@ -61,7 +62,7 @@ pub async fn take(name: &'static str) {
     stage.site.flush_all();
     let mut shown = 0;
     let whole = loop {
-        let arrived = published.load(Ordering::Relaxed);
+        let arrived = sent.load(Ordering::Relaxed);
         let open = stage.page().await.open();
         let view = View::of(&stage.site, &mut redis);
         let seconds = clock.monotonic() as f64 / 1e3;
@@ -82,7 +83,7 @@ pub async fn take(name: &'static str) {
     let cost = meter.cost(all as usize);
     stop.store(1, Ordering::Relaxed);
     arriving.await.unwrap();
-    holds(&stage, all + published.load(Ordering::Relaxed)).await;
+    holds(&stage, all + sent.load(Ordering::Relaxed)).await;
     let after = exhausted_orders(&stage);
     println!(
         "figure: {name}: {all} orders, {exhausted} of them exhausted, {history} settled before \

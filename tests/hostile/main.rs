@@ -33,7 +33,7 @@ use checker::{Site, event};
 use plain_http::get;
 
 /// Much longer than anything takes.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// A question of the bank's log.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ const OUT_FROM: u64 = 60;
 fn scene(outage: Outage, minutes: u64) -> Scene {
     let out_until = OUT_FROM + minutes * 60;
     let backlog = (minutes * 60 * ORDERS) as f64 * STEADY / ORDERS as f64;
-    let drained = backlog / (CEILING - STEADY) * 1.1;
+    #[expect(clippy::cast_sign_loss, reason = "a number of seconds")]
+    let drained = (backlog / (CEILING - STEADY) * 1.1) as u64;
     Scene {
         shards: 2,
         orders_per_second: ORDERS,
