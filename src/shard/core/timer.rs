@@ -23,7 +23,7 @@ const FRESH: Millis = 10_000;
 const LATELY_SECONDS: u32 = 3;
 
 /// While orders are due and nobody may be claimed, permits are looked at again after this.
-const PERMITS_AGAIN: Millis = 50;
+const PERMITS_AGAIN: Millis = 10;
 
 impl Core {
     pub(super) fn tick(&mut self, out: &mut Output) {
