@@ -22,7 +22,7 @@ const MISSED: &[(Plant, &str, &str)] = &[
     (Plant::EventsBeforeResults, "X1; crash", "TWICE"),
     (Plant::WorkerInTransactionalId, "X1; takeover", "TWICE"),
     (Plant::PublisherReused, "X3; frank commit", "TWICE"),
-    (Plant::OldQuestionsKept, "X3; rollback echo", "NO EFFECT"),
+    (Plant::OldQuestionsKept, "X3 X1; rollback echo", "NO EFFECT"),
     (Plant::ReplayFromLatest, "X3; wipe", "NO EFFECT"),
     (Plant::TimeoutIsAttempt, "X3; unasked", "NEVER ANSWERED"),
     (
