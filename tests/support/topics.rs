@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -260,11 +261,16 @@ pub fn read_raw(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Seen>
     let mut idle = 0;
     while !has_passed(&reader, topic, &ends) {
         match reader.poll(Duration::from_millis(20)) {
-            Some(record) => {
+            Some(Ok(record)) => {
                 idle = 0;
-                seen.push(owned(&record.unwrap()));
+                seen.push(owned(&record));
             }
-            None => idle += 1,
+            // One broker of several may be away; the reader goes on with the others.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            )))
+            | None => idle += 1,
+            Some(Err(error)) => panic!("{topic}: {error}"),
         }
         assert!(
             idle < 1_000,
