@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -58,11 +58,6 @@ pub fn rows() -> Vec<Row> {
             name: "kafka-head-trimmed",
             setup: long(20),
             strike: |rig| Box::pin(trimmed_row::trimmed(rig)),
-        },
-        Row {
-            name: "kafka-results-unwritable-2min",
-            setup: own(20),
-            strike: |rig| Box::pin(unwritable(rig)),
         },
         Row {
             name: "kafka-rebalances",
@@ -200,44 +195,6 @@ async fn doubled(rig: &mut Rig) {
         .map(|(record, inlet)| Raw::to(inlet, record.value.unwrap()));
     produce(bootstrap, &events, again);
     sleep(Duration::from_secs(5)).await;
-}
-
-/// order-results takes nothing for two minutes: whatever comes is too large for it. (To want more
-/// replicas than there are does not do it: Kafka 4.1 is content with those that it has.)
-async fn unwritable(rig: &mut Rig) {
-    let before = rig.results().len();
-    set_largest(rig, "10").await;
-    sleep(Duration::from_mins(2)).await;
-    let settled = rig.results().len();
-    assert!(settled < before + 200, "{settled} results, {before} before");
-    set_largest(rig, "1048588").await;
-}
-
-async fn set_largest(rig: &Rig, bytes: &str) {
-    let results = &rig.site.names.results;
-    let described = admin(rig)
-        .describe_configs([&ResourceSpecifier::Topic(results)], &options())
-        .await
-        .unwrap();
-    let mut change = AlterConfig::new(ResourceSpecifier::Topic(results));
-    // What is not named goes back to its default.
-    let described: Vec<_> = described.into_iter().map(Result::unwrap).collect();
-    for entry in &described[0].entries {
-        let ours = entry.source == rdkafka::admin::ConfigSource::DynamicTopic;
-        if let Some(value) = entry.value.as_deref().filter(|_| ours)
-            && entry.name != "max.message.bytes"
-        {
-            change = change.set(&entry.name, value);
-        }
-    }
-    let change = change.set("max.message.bytes", bytes);
-    for changed in admin(rig)
-        .alter_configs([&change], &options())
-        .await
-        .unwrap()
-    {
-        changed.unwrap();
-    }
 }
 
 /// A third worker comes and goes, every two seconds a rebalance, for a minute or half of one.
