@@ -8,6 +8,7 @@ mod filter;
 mod guard;
 mod list;
 pub mod ports;
+mod reload;
 mod selection;
 mod strict;
 mod types;
@@ -60,6 +61,7 @@ impl Desk {
             stop: self.stop,
         });
         Router::new()
+            .route("/v1/config:reload", post(reload::reload))
             .route("/v1/exhausted", get(list::exhausted))
             .route("/v1/exhausted:requeue", post(bulk::requeue))
             .route("/v1/exhausted:settle", post(bulk::settle))

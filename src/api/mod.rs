@@ -19,7 +19,7 @@ mod refusal;
 mod terms;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -85,30 +85,32 @@ impl Api {
             kept: MAX_FLIGHTS,
             kept_bytes: KEPT_BYTES,
         };
-        let lane = |(order_type, timeout): (TypeName, Duration)| {
-            let limits = limits(self.max_flights);
-            let lane = orders::Lane {
-                timeout,
-                flights: Flights::new(limits, self.clock, self.tracker.clone()),
-                metrics: self.metrics.order_type(&order_type),
-            };
-            (order_type, lane)
-        };
         // Looks and reads have trackers of their own: at the end nobody waits for one that no caller
         // waits for.
-        Shared(Arc::new(orders::Orders {
+        let shared = Shared(Arc::new(orders::Orders {
             clock: self.clock,
             shards: self.shards,
             window: self.window,
             looks: Looks::new(Arc::clone(&self.ports.find), TaskTracker::new()),
-            types: self.deadlines.into_iter().map(lane).collect(),
+            types: RwLock::default(),
+            limits: limits(self.max_flights),
+            tracker: self.tracker,
+            metrics: self.metrics,
             ports: self.ports,
             reads: Flights::new(limits(MAX_READS), self.clock, TaskTracker::new()),
-        }))
+        }));
+        shared.configure(self.deadlines);
+        shared
     }
 }
 
 impl Shared {
+    /// Takes other order types, each with the time that one question to its owner may take. What is in
+    /// the air or kept of a type that stays is shared on.
+    pub fn configure(&self, deadlines: BTreeMap<TypeName, Duration>) {
+        self.0.configure(deadlines);
+    }
+
     /// The routes of `[api]`.
     pub fn router(&self) -> Router {
         Router::new()

@@ -2,7 +2,7 @@
 //! now, within the caller's terms. `GET /v1/orders/{type}/{reqNO}` is here, the batch in `query`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -13,10 +13,11 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::answer::OrderAnswer;
 use super::caller::{Caller, Flying};
-use super::flight::{Flights, Joined, Landed};
+use super::flight::{Flights, Joined, Landed, Limits};
 use super::look::Looks;
 use super::ports::{AskNow, Ports};
 use super::question::Told;
@@ -27,8 +28,8 @@ use crate::domain::order::{OrderKey, ReqNo, TypeName};
 use crate::domain::record::Record;
 use crate::domain::result::OrderResult;
 use crate::domain::status::Terminal;
-use crate::metrics::TypeMetrics;
 use crate::metrics::label::CallerOutcome;
+use crate::metrics::{Metrics, TypeMetrics};
 use crate::store::script::Found;
 
 /// What the results log may add to a settled status; the status itself does not wait for it.
@@ -45,7 +46,11 @@ pub(super) struct Orders {
     pub window: Duration,
     pub ports: Ports,
     pub looks: Looks,
-    pub types: BTreeMap<TypeName, Lane>,
+    /// Of each type.
+    pub limits: Limits,
+    pub tracker: TaskTracker,
+    pub metrics: Arc<Metrics>,
+    pub types: RwLock<BTreeMap<TypeName, Arc<Lane>>>,
     /// By shard and offset: callers who ask again find the read that they did not wait for, where
     /// reads of their own would queue up behind it.
     pub reads: Flights<(u16, u64), Option<OrderResult>>,
@@ -57,7 +62,7 @@ pub(super) struct Orders {
 pub(super) struct Lane {
     /// How long a question may take, its start time under the ceiling included.
     pub timeout: Duration,
-    pub flights: Flights<Flight, Told>,
+    pub flights: Arc<Flights<Flight, Told>>,
     pub metrics: Arc<TypeMetrics>,
 }
 
@@ -103,9 +108,36 @@ pub(super) async fn look(
 pub(super) const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 impl Orders {
+    /// Takes other order types; the flights of a type that stays go on.
+    pub(super) fn configure(&self, deadlines: BTreeMap<TypeName, Duration>) {
+        let mut types = self.types.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::take(&mut *types);
+        let lane = |(order_type, timeout): (TypeName, Duration)| {
+            let flights = match old.get(&order_type) {
+                Some(lane) => Arc::clone(&lane.flights),
+                None => Arc::new(Flights::new(self.limits, self.clock, self.tracker.clone())),
+            };
+            let metrics = self.metrics.order_type(&order_type);
+            let lane = Lane {
+                timeout,
+                flights,
+                metrics,
+            };
+            (order_type, Arc::new(lane))
+        };
+        *types = deadlines.into_iter().map(lane).collect();
+    }
+
+    /// The configured order types.
+    pub(super) fn configured(&self) -> Vec<TypeName> {
+        let types = self.types.read().unwrap_or_else(PoisonError::into_inner);
+        types.keys().cloned().collect()
+    }
+
     /// Of a configured order type.
-    pub(super) fn lane(&self, order_type: &TypeName) -> Result<&Lane, Refusal> {
-        self.types.get(order_type).ok_or_else(|| {
+    pub(super) fn lane(&self, order_type: &TypeName) -> Result<Arc<Lane>, Refusal> {
+        let types = self.types.read().unwrap_or_else(PoisonError::into_inner);
+        types.get(order_type).cloned().ok_or_else(|| {
             Refusal::new(
                 StatusCode::NOT_FOUND,
                 "unknown-type",

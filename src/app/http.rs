@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pauses::Pauses;
+use super::reload::ReloadHandle;
 use super::{Addresses, deadlines};
 use crate::api::admin::{self, Admin};
 use crate::api::desk::Desk;
@@ -14,7 +15,7 @@ use crate::api::desk::ports::{DeskPorts, TypeCount};
 use crate::api::health::Health;
 use crate::api::listener::{BindError, Listener};
 use crate::api::ports::{AppendError, Ports as ApiPorts, Said, port};
-use crate::api::{Api, MAX_FLIGHTS};
+use crate::api::{Api, MAX_FLIGHTS, Shared};
 use crate::config::Config;
 use crate::domain::order::{TypeId, TypeName};
 use crate::kafka::{At, Log};
@@ -52,10 +53,9 @@ impl Listeners {
     pub fn serve<S: Store + OperatorStore>(
         self,
         config: &Config,
-        ports: &Arc<Ports<S>>,
-        pauses: &Arc<Pauses<S>>,
+        (ports, pauses, reloads): (&Arc<Ports<S>>, &Arc<Pauses<S>>, ReloadHandle),
         (tasks, stop): (&TaskTracker, &CancellationToken),
-    ) -> impl Future<Output = ()> + Send + use<S> {
+    ) -> (Shared, impl Future<Output = ()> + Send + use<S>) {
         let api = Api {
             clock: ports.clock,
             shards: config.shards,
@@ -73,13 +73,13 @@ impl Listeners {
         let shared = api.share();
         let api = tasks.spawn(self.api.serve(shared.router(), stop.clone()));
         let desk = Desk {
-            shared,
-            ports: desk_ports(ports, pauses),
+            shared: shared.clone(),
+            ports: desk_ports(ports, pauses, reloads),
             token: config.admin.token.clone(),
             stop: stop.clone(),
         };
         let admin = tasks.spawn(self.admin.serve(admin.router_with(desk), stop.clone()));
-        async move {
+        let serving = async move {
             // The first that ends unasked ends the process.
             let served = tokio::select! {
                 served = api => served,
@@ -88,7 +88,8 @@ impl Listeners {
             if !matches!(served, Ok(Ok(()))) {
                 tracing::error!(?served, "a listener has ended badly");
             }
-        }
+        };
+        (shared, serving)
     }
 }
 
@@ -144,6 +145,7 @@ fn api_ports<S: Store>(ports: &Arc<Ports<S>>) -> ApiPorts {
 fn desk_ports<S: Store + OperatorStore>(
     ports: &Arc<Ports<S>>,
     pauses: &Arc<Pauses<S>>,
+    reloads: ReloadHandle,
 ) -> DeskPorts {
     let (listing, counting) = (Arc::clone(&ports.store), Arc::clone(&ports.store));
     let (knowing, saying) = (Arc::clone(pauses), Arc::clone(pauses));
@@ -165,6 +167,10 @@ fn desk_ports<S: Store + OperatorStore>(
             async move { Ok(counts(&store.survey(shard).await?)) }
         }),
         pauses: port(move |()| std::future::ready(knowing.known())),
+        reload: port(move |()| {
+            let reloads = reloads.clone();
+            async move { reloads.reload().await.map_err(|error| error.to_string()) }
+        }),
         say: port(move |word| {
             let pauses = Arc::clone(&saying);
             async move { pauses.say(word).await }

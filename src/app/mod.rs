@@ -8,6 +8,7 @@ mod http;
 pub mod operator;
 mod pauses;
 mod probe;
+pub mod reload;
 mod shards;
 pub mod verify;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,10 +35,11 @@ use crate::kafka::thread::{KafkaThread, ThreadError};
 use crate::kafka::{member, producer, reader};
 use crate::metrics::Metrics;
 use crate::shard::Ports;
-use crate::shard::core::plan::{Plan, TypePlan};
+use crate::shard::core::plan::TypePlan;
 use crate::store::Store;
 use crate::store::operator::OperatorStore;
 use pauses::Pauses;
+use reload::{Effects, Reloader, Reread};
 use shards::Shards;
 
 /// How long a graceful end may take in all; the README promises 10 s.
@@ -55,18 +57,32 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// What a worker is started from.
+pub struct Start<'a> {
+    /// As it was read.
+    pub config: &'a Config,
+    /// Where its topics are.
+    pub world: World,
+    /// Reads it again; without it the worker knows nothing of reloads.
+    pub reread: Option<Reread>,
+}
+
 /// Runs one worker until `stop`, then drains. `ready` is told the addresses once both ports are bound
 /// and the group was joined.
 ///
 /// # Errors
 /// A part that could not start, or that ended unasked.
 pub async fn run<S: Store + OperatorStore>(
-    config: &Config,
-    world: World,
+    start: Start<'_>,
     store: Arc<S>,
     stop: CancellationToken,
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
+    let Start {
+        config,
+        world,
+        reread,
+    } = start;
     let clock = Clock::start();
     let metrics = Metrics::new(clock, config.order_types.keys()).context("metrics")?;
     let health = Health::new(clock, Arc::clone(&metrics));
@@ -79,12 +95,14 @@ pub async fn run<S: Store + OperatorStore>(
     let around = around(clock, &metrics, &tasks, &asking);
     let engine = Engine::new(&config.order_types, &store, &around)?;
     let settings = Settings::new(config, world);
-    let configured: Arc<std::collections::BTreeSet<TypeName>> =
-        Arc::new(config.order_types.keys().cloned().collect());
-    let pauses = Pauses::new((&store, &engine, &metrics), clock, &configured);
+    let (types_sink, types) = watch::channel(type_plans(config));
+    let pauses = Pauses::new((&store, &engine, &metrics), clock, &types);
     tasks.spawn(Arc::clone(&pauses).follow(stop.child_token()));
-    let (reader, mut reader_thread) =
-        reader::spawn(&settings, Arc::new(move |name| configured.contains(name)))?;
+    let configured = types.clone();
+    let (reader, mut reader_thread) = reader::spawn(
+        &settings,
+        Arc::new(move |name| is_configured(&configured.borrow(), name)),
+    )?;
     let (producer, mut producer_thread) = producer::spawn(&settings)?;
     let ends = EndAsker::new(&settings)?;
     let owned = shards::Owned::default();
@@ -94,6 +112,7 @@ pub async fn run<S: Store + OperatorStore>(
         app: config.app.as_str().into(),
         shards: config.shards,
         window: config.dedupe_window.as_millis() as Millis,
+        types,
         retention: check::follow_retention(config, world, &tasks, stop.child_token()).await,
         store,
         reader,
@@ -111,8 +130,23 @@ pub async fn run<S: Store + OperatorStore>(
         Arc::clone(&health),
         stop.child_token(),
     ));
-    let mut serving = tasks.spawn(listeners.serve(config, &ports, &pauses, (&tasks, &stop)));
-    let mut shards = Shards::new(Arc::clone(&ports), plans(config), owned, tasks.clone());
+    let (reloads, requests) = reload::channel();
+    let around = (&ports, &pauses, reloads);
+    let (shared, serving) = listeners.serve(config, around, (&tasks, &stop));
+    let mut serving = tasks.spawn(serving);
+    if let Some(reread) = reread {
+        let effects = Effects {
+            types: types_sink,
+            engine: ports.engine.clone(),
+            api: shared,
+            pauses: Box::new(move || pauses.apply_all()),
+            metrics: Arc::clone(&ports.metrics),
+        };
+        let reloader = Reloader::new((reread, requests), config.clone(), world, effects)
+            .context("SIGHUP cannot be listened to")?;
+        tasks.spawn(reloader.run(stop.child_token()));
+    }
+    let mut shards = Shards::new(Arc::clone(&ports), owned, tasks.clone());
     ready(addresses);
 
     let ended = loop {
@@ -176,9 +210,9 @@ fn unasked(part: &str, ended: Result<(), ThreadError>) -> anyhow::Result<()> {
     }
 }
 
-/// What each shard's core knows of the configuration.
-fn plans(config: &Config) -> impl Fn(u16) -> Plan + Send + 'static {
-    let types: Vec<_> = config
+/// What each shard's core knows of the order types, sorted by name.
+fn type_plans(config: &Config) -> Arc<[TypePlan]> {
+    config
         .order_types
         .iter()
         .map(|(name, known)| TypePlan {
@@ -186,9 +220,11 @@ fn plans(config: &Config) -> impl Fn(u16) -> Plan + Send + 'static {
             schedule: known.schedule.clone(),
             timeout: known.query.timeout.as_millis() as Millis,
         })
-        .collect();
-    let (shards, window) = (config.shards, config.dedupe_window.as_millis() as Millis);
-    move |shard| Plan::new(shard, shards, window, types.clone())
+        .collect()
+}
+
+fn is_configured(types: &[TypePlan], name: &TypeName) -> bool {
+    types.binary_search_by(|known| known.name.cmp(name)).is_ok()
 }
 
 /// How long a caller of the API waits for an order's owner.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::desk::ports::Word;
@@ -14,6 +15,7 @@ use crate::domain::json::echo;
 use crate::domain::order::TypeName;
 use crate::inquiry::Engine;
 use crate::metrics::Metrics;
+use crate::shard::core::plan::TypePlan;
 use crate::store::StoreError;
 use crate::store::operator::{OperatorStore, TypePause};
 
@@ -37,9 +39,14 @@ impl<S: OperatorStore> Pauses<S> {
     pub fn new(
         (store, engine, metrics): (&Arc<S>, &Engine, &Arc<Metrics>),
         clock: Clock,
-        types: &BTreeSet<TypeName>,
+        types: &watch::Receiver<Arc<[TypePlan]>>,
     ) -> Arc<Self> {
-        for order_type in types {
+        let types: BTreeSet<_> = types
+            .borrow()
+            .iter()
+            .map(|known| known.name.clone())
+            .collect();
+        for order_type in &types {
             engine.set_paused(order_type, true);
         }
         Arc::new(Self {
@@ -47,7 +54,7 @@ impl<S: OperatorStore> Pauses<S> {
             engine: engine.clone(),
             metrics: Arc::clone(metrics),
             clock,
-            types: types.clone(),
+            types,
             known: Mutex::default(),
         })
     }
@@ -61,10 +68,6 @@ impl<S: OperatorStore> Pauses<S> {
                     for order_type in std::mem::take(&mut held) {
                         self.apply(&order_type);
                     }
-                    // A type may have come into the configuration since its word was learnt.
-                    for word in self.known() {
-                        self.apply(&word.order_type);
-                    }
                 }
                 // The shards tell that the store is away.
                 Err(error) => tracing::debug!(%error, "the pauses of order types were not read"),
@@ -73,6 +76,13 @@ impl<S: OperatorStore> Pauses<S> {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
+        }
+    }
+
+    /// Holds every word against the engine, whose order types may have changed.
+    pub fn apply_all(&self) {
+        for word in self.known() {
+            self.apply(&word.order_type);
         }
     }
 
@@ -153,6 +163,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::domain::schedule::Schedule;
     use crate::inquiry::Around;
     use crate::store::memory::MemoryStore;
 
@@ -172,7 +183,12 @@ mod tests {
             stop,
         };
         let engine = Engine::new(&none, store, &around).unwrap();
-        let types = [transfer()].into();
+        let plan = TypePlan {
+            name: transfer(),
+            schedule: Schedule::default(),
+            timeout: 1,
+        };
+        let (_, types) = watch::channel(Arc::from([plan]));
         Pauses::new((store, &engine, &metrics), clock, &types)
     }
 

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::kafka::member::{OnRevoke, Ownership as Change};
-use crate::shard::core::plan::Plan;
 use crate::shard::{Inlet, Ownership, Ports, Shard};
 use crate::store::Store;
 
@@ -59,7 +58,6 @@ impl Owned {
 /// The tasks of this worker's shards and inlets.
 pub(super) struct Shards<S> {
     ports: Arc<Ports<S>>,
-    plan: Box<dyn Fn(u16) -> Plan + Send>,
     owned: Owned,
     tasks: TaskTracker,
     running: HashMap<u16, (CancellationToken, JoinHandle<()>)>,
@@ -67,15 +65,9 @@ pub(super) struct Shards<S> {
 }
 
 impl<S: Store> Shards<S> {
-    pub fn new(
-        ports: Arc<Ports<S>>,
-        plan: impl Fn(u16) -> Plan + Send + 'static,
-        owned: Owned,
-        tasks: TaskTracker,
-    ) -> Self {
+    pub fn new(ports: Arc<Ports<S>>, owned: Owned, tasks: TaskTracker) -> Self {
         Self {
             ports,
-            plan: Box::new(plan),
             owned,
             tasks,
             running: HashMap::new(),
@@ -117,7 +109,7 @@ impl<S: Store> Shards<S> {
         let stop = CancellationToken::new();
         let ports = Arc::clone(&self.ports);
         let task = if partition < self.ports.shards {
-            let shard = Shard::new(ports, (self.plan)(partition), self.generation, ownership);
+            let shard = Shard::new(ports, partition, self.generation, ownership);
             self.tasks.spawn(shard.run(stop.clone()))
         } else {
             let inlet = Inlet::new(ports, partition, self.generation, ownership);

@@ -134,7 +134,10 @@ fn carry_out(cli: &Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Run => {
             #[cfg(feature = "fault-points")]
             arm(environment)?;
-            work::run(&load(&cli.common, environment)?)
+            let (file, environment) = (file(&cli.common, environment), environment.clone());
+            let config = load(&cli.common, &environment)?;
+            let reread = move || Config::load(file.as_deref(), &environment);
+            work::run(&config, Box::new(reread))
         }
         Command::Check => work::check(&load(&cli.common, environment)?),
         Command::Verify(args) => verify::verify(&load(&cli.common, environment)?, args),

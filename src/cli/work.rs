@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Failure, print};
+use crate::app::reload::Reread;
 use crate::app::{self, check};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -15,8 +16,8 @@ use crate::kafka::settings::World;
 use crate::kafka::topic_rules::Finding;
 use crate::store::redis::RedisStore;
 
-/// `settled run`: one worker until SIGTERM or SIGINT.
-pub(super) fn run(config: &Config) -> Result<(), Failure> {
+/// `settled run`: one worker until SIGTERM or SIGINT; SIGHUP makes it read its configuration again.
+pub(super) fn run(config: &Config, reread: Reread) -> Result<(), Failure> {
     on_runtime(async |stop| {
         let findings = check::all(config, World::Real).await;
         for finding in &findings {
@@ -34,7 +35,12 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         let store = RedisStore::connect(&config.redis.urls, &config.redis.prefix)
             .await
             .map_err(anyhow::Error::from)?;
-        app::run(config, World::Real, Arc::new(store), stop, |at| {
+        let start = app::Start {
+            config,
+            world: World::Real,
+            reread: Some(reread),
+        };
+        app::run(start, Arc::new(store), stop, |at| {
             tracing::info!(api = %at.api, admin = %at.admin, "listening");
         })
         .await?;

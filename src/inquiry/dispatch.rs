@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::flights::Place;
@@ -32,11 +32,11 @@ pub(super) struct Dispatcher<S> {
 }
 
 impl<S: Store> Dispatcher<S> {
-    /// Runs until `stop`, then hands back whatever waits. Questions in flight go on, each until its
-    /// own deadline. Should it end in any other way, it cancels `stop`: a process that does not ask
-    /// about a type must not seem to work.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let _ends_the_process = stop.clone().drop_guard();
+    /// Runs until `stop`, or until its lane is `retired`, then hands back whatever waits. Questions in
+    /// flight go on, each until its own deadline. Should it end in any other way, it cancels `stop`: a
+    /// process that does not ask about a type must not seem to work.
+    pub(super) async fn run(mut self, stop: CancellationToken, retired: CancellationToken) {
+        let mut ends_the_process = Some(stop.clone().drop_guard());
         let mut stopped = pin!(stop.cancelled());
         let clock = self.owner.clock;
         let owner = Arc::clone(&self.owner);
@@ -56,6 +56,10 @@ impl<S: Store> Dispatcher<S> {
             tokio::select! {
                 biased;
                 () = &mut stopped => break,
+                () = retired.cancelled() => {
+                    ends_the_process.take().map(DropGuard::disarm);
+                    break;
+                }
                 slots = reply(&mut reservation) => {
                     reservation = None;
                     turns.reserved(slots, clock.monotonic_us());

@@ -2,7 +2,7 @@
 //! API asks now. Each order type is a lane of its own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -39,13 +39,28 @@ const QUEUE_MAX: u32 = 262_144;
 /// Asks owners. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    lanes: Arc<BTreeMap<TypeName, Lane>>,
-    clock: Clock,
+    lanes: Arc<RwLock<BTreeMap<TypeName, Arc<Lane>>>>,
+    around: Arc<Around>,
+    dispatch: Dispatch,
+}
+
+/// Starts a lane's dispatcher, which ends when its token is cancelled.
+#[derive(Clone)]
+struct Dispatch(Arc<dyn Fn(Arc<Owner>, Turns, CancellationToken) + Send + Sync>);
+
+impl std::fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Dispatch")
+    }
 }
 
 /// The way to one order type's dispatcher.
 #[derive(Debug)]
 struct Lane {
+    /// What it was made of.
+    config: OrderTypeConfig,
+    /// Ends its dispatcher.
+    retired: CancellationToken,
     first: mpsc::Sender<Question>,
     rest: mpsc::Sender<Question>,
     now: mpsc::Sender<QuestionNow>,
@@ -106,17 +121,75 @@ impl Engine {
         store: &Arc<S>,
         around: &Around,
     ) -> Result<Self, EngineError> {
-        let (engine, lanes) = Self::build(types, around)?;
-        for (owner, turns) in lanes {
+        let (mut engine, made) = Self::build(types, around)?;
+        let (store, tasks, stop) = (Arc::clone(store), around.tasks.clone(), around.stop.clone());
+        engine.dispatch = Dispatch(Arc::new(move |owner, turns, retired| {
             let dispatcher = Dispatcher {
                 owner,
-                store: Arc::clone(store),
-                tasks: around.tasks.clone(),
+                store: Arc::clone(&store),
+                tasks: tasks.clone(),
                 turns,
             };
-            around.tasks.spawn(dispatcher.run(around.stop.clone()));
+            tasks.spawn(dispatcher.run(stop.clone(), retired));
+        }));
+        for (owner, turns) in made {
+            engine.dispatch(owner, turns);
         }
         Ok(engine)
+    }
+
+    fn dispatch(&self, owner: Arc<Owner>, turns: Turns) {
+        if let Some(lane) = self.lane(&owner.order_type) {
+            (self.dispatch.0)(owner, turns, lane.retired.clone());
+        }
+    }
+
+    /// Takes other order types: those that are new or have changed begin anew, and what waited for
+    /// one that has changed or is gone comes back as `NotStarted`. What is in flight goes on. An
+    /// operator's pause stays. The ceiling and the breaker stand in the store, so neither begins anew.
+    ///
+    /// # Errors
+    /// The first order type that cannot be asked about; nothing has changed.
+    pub fn reconfigure(
+        &self,
+        types: &BTreeMap<TypeName, OrderTypeConfig>,
+    ) -> Result<(), EngineError> {
+        let old = self.read().clone();
+        let kept = |name: &TypeName, config: &OrderTypeConfig| {
+            old.get(name).filter(|lane| lane.config == *config)
+        };
+        let (mut lanes, mut made) = (BTreeMap::new(), Vec::new());
+        for (name, config) in types {
+            if let Some(lane) = kept(name, config) {
+                lanes.insert(name.clone(), Arc::clone(lane));
+                continue;
+            }
+            let (lane, turns) = Lane::new(name, config, &self.around)?;
+            if let Some(before) = old.get(name) {
+                let paused = before.owner.pause.is_by_operator();
+                lane.owner.pause.set_by_operator(paused);
+            }
+            made.push((Arc::clone(&lane.owner), turns));
+            lanes.insert(name.clone(), Arc::new(lane));
+        }
+        *self.lanes.write().unwrap_or_else(PoisonError::into_inner) = lanes;
+        for (name, lane) in old {
+            if types.get(&name).is_none_or(|config| lane.config != *config) {
+                lane.retired.cancel();
+            }
+        }
+        for (owner, turns) in made {
+            self.dispatch(owner, turns);
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<TypeName, Arc<Lane>>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lane(&self, order_type: &TypeName) -> Option<Arc<Lane>> {
+        self.read().get(order_type).cloned()
     }
 
     /// The engine, and what each type's dispatcher is made of; nothing runs yet.
@@ -128,11 +201,12 @@ impl Engine {
         for (order_type, config) in types {
             let (lane, turns) = Lane::new(order_type, config, around)?;
             all.push((Arc::clone(&lane.owner), turns));
-            lanes.insert(order_type.clone(), lane);
+            lanes.insert(order_type.clone(), Arc::new(lane));
         }
         let engine = Self {
-            lanes: Arc::new(lanes),
-            clock: around.clock,
+            lanes: Arc::new(RwLock::new(lanes)),
+            around: Arc::new(around.clone()),
+            dispatch: Dispatch(Arc::new(|_, _, _| {})),
         };
         Ok((engine, all))
     }
@@ -141,7 +215,7 @@ impl Engine {
     /// `asker`, `NotStarted` at once when the queue is full, the type is not configured or the
     /// engine has stopped.
     pub fn ask(&self, question: Question) {
-        let unasked = match self.lanes.get(&question.key.order_type) {
+        let unasked = match self.lane(&question.key.order_type) {
             None => question,
             Some(lane) => {
                 let queue = if question.fresh && question.attempt == 1 {
@@ -177,11 +251,11 @@ impl Engine {
             data: None,
             took: Duration::ZERO,
         };
-        let Some(lane) = self.lanes.get(&key.order_type) else {
+        let Some(lane) = self.lane(&key.order_type) else {
             return unasked();
         };
         let (caller, answer) = oneshot::channel();
-        let until = self.clock.monotonic() + deadline.as_millis() as u64;
+        let until = self.around.clock.monotonic() + deadline.as_millis() as u64;
         let question = QuestionNow {
             key,
             query,
@@ -209,8 +283,13 @@ impl Engine {
     /// only what may start then. 0 while more questions than may be in flight wait for their start,
     /// while the type is paused, and for a type that is not configured.
     pub fn permits(&self, order_type: &TypeName) -> u32 {
-        self.lanes.get(order_type).map_or(0, |lane| {
-            if lane.owner.pause.held(self.clock.monotonic()).is_some() {
+        self.lane(order_type).map_or(0, |lane| {
+            if lane
+                .owner
+                .pause
+                .held(self.around.clock.monotonic())
+                .is_some()
+            {
                 return 0;
             }
             let waiting = |queue: &mpsc::Sender<Question>| queue.max_capacity() - queue.capacity();
@@ -227,7 +306,7 @@ impl Engine {
     /// comes is refused as `Paused`. A question in flight goes on. Of no effect for a type that is not
     /// configured.
     pub fn set_paused(&self, order_type: &TypeName, paused: bool) {
-        if let Some(lane) = self.lanes.get(order_type) {
+        if let Some(lane) = self.lane(order_type) {
             lane.owner.pause.set_by_operator(paused);
         }
     }
@@ -237,7 +316,7 @@ impl Engine {
     /// have theirs.
     pub fn lease(&self, shard: u16, order_type: &TypeName) -> u32 {
         let permits = self.permits(order_type).div_ceil(2).min(BATCH as u32);
-        match self.lanes.get(order_type) {
+        match self.lane(order_type) {
             Some(lane) if permits > 0 => lane.budget.lend(shard, permits),
             _ => 0,
         }
@@ -246,7 +325,7 @@ impl Engine {
     /// Says how many orders of a type a shard holds claimed, in its wheel and in open questions; 0
     /// when it was revoked. Replaces what it said before.
     pub fn report_claimed(&self, shard: u16, order_type: &TypeName, claimed: u32) {
-        if let Some(lane) = self.lanes.get(order_type) {
+        if let Some(lane) = self.lane(order_type) {
             lane.budget.report(shard, claimed);
         }
     }
@@ -309,6 +388,8 @@ impl Lane {
             queues,
         );
         let lane = Self {
+            config: config.clone(),
+            retired: CancellationToken::new(),
             first,
             rest,
             now,

@@ -56,6 +56,10 @@ impl Pause {
     }
 
     /// An operator pauses or resumes the type; a pause of another cause goes on beside it.
+    pub(super) fn is_by_operator(&self) -> bool {
+        self.by_operator.load(Relaxed)
+    }
+
     pub(super) fn set_by_operator(&self, paused: bool) {
         self.by_operator.store(paused, Relaxed);
     }

@@ -54,6 +54,7 @@ pub(super) struct Families {
     pub dead_letters: IntCounterVec,
     pub commit_duration: Histogram,
     pub recoveries: IntCounterVec,
+    pub reloads: IntCounterVec,
     pub recovery_duration: Histogram,
     pub shards: IntGaugeVec,
     pub shards_owned: IntGauge,
@@ -170,6 +171,11 @@ impl Families {
                 "recoveries_total",
                 &["cause"],
                 "Recoveries of a shard that were begun.",
+            )?,
+            reloads: make.counters(
+                "reloads_total",
+                &["outcome"],
+                "Times that the configuration was read again; refused: the old one stays.",
             )?,
             recovery_duration: make.histogram(
                 "recovery_duration_seconds",

@@ -187,6 +187,14 @@ labels! {
         OutOfRange = "out_of_range",
     }
 
+    /// What became of reading the configuration again.
+    Reload {
+        /// It is in effect.
+        Applied = "applied",
+        /// It is wrong, or needs a restart: the old one stays.
+        Refused = "refused",
+    }
+
     /// Why a shard does not read `order-events`.
     PauseReason {
         /// Too many orders wait for their result to be read back.
@@ -404,6 +412,7 @@ mod tests {
         places_agree::<DeadLetterReason>();
         places_agree::<ResultKind>();
         places_agree::<RecoveryCause>();
+        places_agree::<Reload>();
         places_agree::<PauseReason>();
         places_agree::<StallReason>();
         places_agree::<Alarm>();

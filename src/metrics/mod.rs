@@ -18,8 +18,8 @@ use crate::domain::order::{Millis, TypeName};
 use crate::kafka::Log;
 use family::{Families, Series};
 use label::{
-    Alarm, DeadLetterReason, EventOutcome, Label, PauseReason, Phase, RecoveryCause, ResultKind,
-    StallReason,
+    Alarm, DeadLetterReason, EventOutcome, Label, PauseReason, Phase, RecoveryCause, Reload,
+    ResultKind, StallReason,
 };
 pub use order_type::TypeMetrics;
 pub use shard::{InletMetrics, ShardMetrics, ShardState, TypeGauges, ViewGauges};
@@ -42,6 +42,7 @@ pub struct Metrics {
     results: Series<ResultKind, IntCounter>,
     dead_letters: Series<DeadLetterReason, IntCounter>,
     recoveries: Series<RecoveryCause, IntCounter>,
+    reloads: Series<Reload, IntCounter>,
     alarms: Series<Alarm, IntCounter>,
     shards: Series<Phase, IntGauge>,
     intake_paused: Series<PauseReason, IntGauge>,
@@ -76,6 +77,7 @@ impl Metrics {
             }),
             dead_letters: counters(&families.dead_letters),
             recoveries: counters(&families.recoveries),
+            reloads: counters(&families.reloads),
             alarms: counters(&families.alarms),
             shards: gauges(&families.shards),
             intake_paused: gauges(&families.intake_paused),
@@ -143,6 +145,11 @@ impl Metrics {
     /// A recovery began.
     pub fn recovery_began(&self, cause: RecoveryCause) {
         self.recoveries.of(cause).inc();
+    }
+
+    /// The configuration was read again.
+    pub fn reload(&self, outcome: Reload) {
+        self.reloads.of(outcome).inc();
     }
 
     /// A recovery opened its shard's timer.

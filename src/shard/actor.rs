@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::bursts::Bursts;
 use super::core::input::{Heard, Input, Output};
-use super::core::plan::Plan;
+use super::core::plan::{Plan, TypePlan};
 use super::core::{Core, Phase};
 use super::floor::{Needed, left};
 use super::letters::{Fate, Letters};
@@ -53,6 +53,7 @@ enum Done {
 pub struct Shard<S> {
     ports: Arc<Ports<S>>,
     plan: Plan,
+    types: watch::Receiver<Arc<[TypePlan]>>,
     core: Core,
     ownership: Ownership,
     gauges: ShardMetrics,
@@ -79,13 +80,17 @@ struct Told {
 
 impl<S: Store> Shard<S> {
     /// A shard that was just assigned. Its generations count on from `generation`.
-    pub fn new(ports: Arc<Ports<S>>, plan: Plan, generation: u64, ownership: Ownership) -> Self {
+    pub fn new(ports: Arc<Ports<S>>, shard: u16, generation: u64, ownership: Ownership) -> Self {
+        let mut types = ports.types.clone();
+        let configured = types.borrow_and_update().to_vec();
+        let plan = Plan::new(shard, ports.shards, ports.window, configured);
         let gauges = ports.metrics.shard(plan.shard);
         let letters = Letters::new(ports.producer.clone(), plan.shard);
         Self {
             core: Core::new(plan.clone(), generation),
             ports,
             plan,
+            types,
             ownership,
             gauges,
             letters,
@@ -110,6 +115,7 @@ impl<S: Store> Shard<S> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Ok(()) = self.types.changed() => self.replan(),
                 Some((generation, done)) = self.pending.next() => self.done(generation, done),
                 Some(batch) = receive(&mut self.results) => {
                     self.step(batch.generation, Input::Results(batch.records, batch.position));
@@ -129,6 +135,13 @@ impl<S: Store> Shard<S> {
         }
         self.step(self.core.generation(), Input::Revoked);
         self.turn();
+    }
+
+    /// Follows the configuration, which was read again.
+    fn replan(&mut self) {
+        let types = self.types.borrow_and_update().to_vec();
+        self.plan.types.clone_from(&types);
+        self.core.replan(types);
     }
 
     /// Time passes, what arrived together is sent together, commands are carried out until none is left.

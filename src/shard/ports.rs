@@ -14,6 +14,7 @@ use crate::kafka::producer::Producer;
 use crate::kafka::publisher::PublisherPool;
 use crate::kafka::reader::ReaderHandle;
 use crate::metrics::Metrics;
+use crate::shard::core::plan::TypePlan;
 
 /// How long each log keeps its records; `None`: for ever, or nobody says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Ports<S> {
     pub shards: u16,
     /// The dedupe window, in milliseconds.
     pub window: u64,
+    /// The order types that are configured, sorted by name, as last read.
+    pub types: watch::Receiver<Arc<[TypePlan]>>,
     /// How long the logs keep their records, as last heard.
     pub retention: watch::Receiver<Retention>,
     /// The view.

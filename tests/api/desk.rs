@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use settled::api::admin::Admin;
 use settled::api::desk::Desk;
-use settled::api::desk::ports::{DeskPorts, TypeCount, Word};
+use settled::api::desk::ports::{DeskPorts, Reloaded, TypeCount, Word};
 use settled::api::health::Health;
 use settled::api::listener::Listener;
 use settled::api::ports::{AppendEvent, AskNow, Port, Ports, port};
@@ -105,6 +105,14 @@ impl Counter {
         let ports = DeskPorts {
             exhausted: listing(&view),
             result_at: port(|(_, time)| async move { Ok((time < 2_000).then_some(time)) }),
+            reload: port(|()| {
+                std::future::ready(Ok(Reloaded {
+                    added: settled::domain::order::TypeName::new("new")
+                        .into_iter()
+                        .collect(),
+                    ..Reloaded::default()
+                }))
+            }),
             counts: port(|shard| {
                 let count = TypeCount {
                     order_type: name("transfer"),
@@ -616,6 +624,17 @@ async fn types_are_told_for_the_whole_cluster_and_a_word_is_passed_on() {
 }
 
 #[tokio::test]
+async fn a_reload_says_which_order_types_it_has_changed() {
+    let desk = Counter::plain().await;
+    let refused = desk.post("/v1/config:reload", &json!({})).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let said = desk.post("/v1/config:reload", &with_who(&json!({}))).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    assert_valid("admin-reload", &said.json());
+    assert_says(&said.json(), &json!({"added": ["new"], "changed": []}));
+}
+
+#[tokio::test]
 async fn no_verb_works_without_the_token_and_health_never_needs_it() {
     let desk = Counter::open(World::default(), Some(TOKEN)).await;
     desk.knows("transfer/TX1", record(true, 0));
@@ -634,6 +653,7 @@ async fn no_verb_works_without_the_token_and_health_never_needs_it() {
         ("POST", "/v1/orders/transfer/TX1/settle"),
         ("POST", "/v1/types/transfer/pause"),
         ("POST", "/v1/types/transfer/resume"),
+        ("POST", "/v1/config:reload"),
     ];
     for (method, path) in verbs {
         for header in [

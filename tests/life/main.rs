@@ -29,6 +29,7 @@ mod java_reader;
 mod on_demand;
 mod operators;
 mod refusals;
+mod reload;
 mod terminal_events;
 mod too_large;
 mod verify;

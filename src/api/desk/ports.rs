@@ -19,6 +19,8 @@ pub struct DeskPorts {
     pub counts: Port<u16, Result<Vec<TypeCount>, StoreError>>,
     /// The last word on each type's pause, as this worker knows it.
     pub pauses: Port<(), Vec<TypePause>>,
+    /// Reads the configuration again: what has changed, or why nothing has, a mistake a line.
+    pub reload: Port<(), Result<Reloaded, String>>,
     /// Says a new word on a type's pause, for the whole cluster: the word that stands.
     pub say: Port<Word, Result<TypePause, StoreError>>,
 }
@@ -38,6 +40,17 @@ pub struct TypeCount {
     pub pending: u64,
     /// Exhausted orders.
     pub exhausted: u64,
+}
+
+/// The order types that a reload has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Not configured before; orders that were kept for them are asked about now.
+    pub added: Vec<TypeName>,
+    /// With another query, schedule or limit.
+    pub changed: Vec<TypeName>,
+    /// Configured no longer: their orders are kept, and not asked about.
+    pub removed: Vec<TypeName>,
 }
 
 /// What an operator says about a type.

@@ -30,9 +30,12 @@ struct Said {
 
 /// `GET /v1/types`.
 pub(super) async fn list(State(clerk): State<Arc<Clerk>>) -> Result<impl IntoResponse, Refusal> {
-    let configured = clerk.orders.types.keys();
+    let configured = clerk.orders.configured().into_iter();
     let mut types: BTreeMap<TypeName, Value> = configured
-        .map(|name| (name.clone(), entry(name, true)))
+        .map(|name| {
+            let entry = entry(&name, true);
+            (name, entry)
+        })
         .collect();
     for shard in 0..clerk.orders.shards {
         let counts = (clerk.ports.counts)(shard).await;
@@ -86,7 +89,7 @@ async fn say(
     paused: bool,
 ) -> Result<Json<Value>, Refusal> {
     let Path(name) = named(path)?;
-    let order_type = TypeName::new(&name).filter(|name| clerk.orders.types.contains_key(name));
+    let order_type = TypeName::new(&name).filter(|name| clerk.orders.lane(name).is_ok());
     let order_type = order_type.ok_or_else(|| {
         let message = format!("order type {} is not configured", echo(&name));
         Refusal::new(StatusCode::NOT_FOUND, "unknown-type", message)

@@ -85,8 +85,11 @@ impl Play {
         let worker_stop = CancellationToken::new();
         let (ready, addresses) = oneshot::channel();
         let worker = app::run(
-            &self.scene.config,
-            self.scene.world,
+            app::Start {
+                config: &self.scene.config,
+                world: self.scene.world,
+                reread: None,
+            },
             store,
             worker_stop.clone(),
             |at| {
