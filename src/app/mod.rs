@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -72,6 +73,7 @@ pub struct Start<'a> {
 ///
 /// # Errors
 /// A part that could not start, or that ended unasked.
+#[expect(clippy::too_many_lines, reason = "the wiring, part by part")]
 pub async fn run<S: Store + OperatorStore>(
     start: Start<'_>,
     store: Arc<S>,
@@ -99,15 +101,15 @@ pub async fn run<S: Store + OperatorStore>(
     let pauses = Pauses::new((&store, &engine, &metrics), clock, &types);
     tasks.spawn(Arc::clone(&pauses).follow(stop.child_token()));
     let configured = types.clone();
-    let (reader, mut reader_thread) = reader::spawn(
+    let (reader, reader_thread) = reader::spawn(
         &settings,
         Arc::new(move |name| is_configured(&configured.borrow(), name)),
     )?;
-    let (producer, mut producer_thread) = producer::spawn(&settings)?;
+    let (producer, producer_thread) = producer::spawn(&settings)?;
     let ends = EndAsker::new(&settings)?;
     let owned = shards::Owned::default();
-    let (changes_sink, mut changes) = mpsc::channel(CHANGES);
-    let (member, mut member_thread) = member::spawn(&settings, owned.on_revoke(), changes_sink)?;
+    let (changes_sink, changes) = mpsc::channel(CHANGES);
+    let (member, member_thread) = member::spawn(&settings, owned.on_revoke(), changes_sink)?;
     let ports = Arc::new(Ports {
         app: config.app.as_str().into(),
         shards: config.shards,
@@ -133,7 +135,7 @@ pub async fn run<S: Store + OperatorStore>(
     let (reloads, requests) = reload::channel();
     let around = (&ports, &pauses, reloads);
     let (shared, serving) = listeners.serve(config, around, (&tasks, &stop));
-    let mut serving = tasks.spawn(serving);
+    let serving = tasks.spawn(serving);
     if let Some(reread) = reread {
         let effects = Effects {
             types: types_sink,
@@ -146,31 +148,60 @@ pub async fn run<S: Store + OperatorStore>(
             .context("SIGHUP cannot be listened to")?;
         tasks.spawn(reloader.run(stop.child_token()));
     }
-    let mut shards = Shards::new(Arc::clone(&ports), owned, tasks.clone());
     ready(addresses);
 
-    let ended = loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break Ok(()),
-            () = asking.cancelled() => break Err(anyhow::anyhow!("the query engine has ended unasked")),
-            _ = &mut serving => break Err(anyhow::anyhow!("a listener has ended unasked")),
-            change = changes.recv() => match change {
-                Some(change) => {
-                    shards.follow(change, &mut changes);
-                    health.joined();
-                }
-                None => break Err(anyhow::anyhow!("the member group's thread has ended")),
-            },
-            ended = reader_thread.ended() => break unasked("the reader", ended),
-            ended = producer_thread.ended() => break unasked("the producer", ended),
-            ended = member_thread.ended() => break unasked("the member", ended),
-            ended = shards.panicked() => break Err(ended),
-        }
+    let mut running = Running {
+        reader: reader_thread,
+        producer: producer_thread,
+        member: member_thread,
+        changes,
+        shards: Shards::new(Arc::clone(&ports), owned, tasks.clone()),
+        serving,
     };
+    let ended = running.until(&stop, &asking, &health).await;
     stop.cancel();
-    drain(&mut shards, member_thread, &tasks).await;
+    drain(&mut running.shards, running.member, &tasks).await;
     ended
+}
+
+/// What runs until it is told to end; whatever of it ends unasked ends the process.
+struct Running<S> {
+    reader: KafkaThread,
+    producer: KafkaThread,
+    member: KafkaThread,
+    changes: mpsc::Receiver<member::Ownership>,
+    shards: Shards<S>,
+    serving: JoinHandle<()>,
+}
+
+impl<S: Store> Running<S> {
+    /// Follows the group until `stop`.
+    async fn until(
+        &mut self,
+        stop: &CancellationToken,
+        asking: &CancellationToken,
+        health: &Health,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = asking.cancelled() => return Err(anyhow::anyhow!("the query engine has ended unasked")),
+                _ = &mut self.serving => return Err(anyhow::anyhow!("a listener has ended unasked")),
+                change = self.changes.recv() => match change {
+                    Some(change) => {
+                        self.shards.follow(change, &mut self.changes);
+                        health.joined();
+                    }
+                    None => return Err(anyhow::anyhow!("the member group's thread has ended")),
+                },
+                ended = self.reader.ended() => return unasked("the reader", ended),
+                ended = self.producer.ended() => return unasked("the producer", ended),
+                ended = self.member.ended() => return unasked("the member", ended),
+                ended = self.shards.panicked() => return Err(ended),
+            }
+        }
+    }
 }
 
 fn around(

@@ -129,7 +129,7 @@ impl Reloader {
             });
             match &outcome {
                 Ok(reloaded) => {
-                    tracing::info!(changes = %Changes(reloaded), "the configuration was read again")
+                    tracing::info!(changes = %Changes(reloaded), "the configuration was read again");
                 }
                 Err(error) => {
                     for line in error.to_string().lines() {
