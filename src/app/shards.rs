@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::kafka::member::{OnRevoke, Ownership as Change};
+use crate::shard::core::plan::Plan;
 use crate::shard::{Inlet, Ownership, Ports, Shard};
 use crate::store::Store;
 
@@ -109,7 +110,9 @@ impl<S: Store> Shards<S> {
         let stop = CancellationToken::new();
         let ports = Arc::clone(&self.ports);
         let task = if partition < self.ports.shards {
-            let shard = Shard::new(ports, partition, self.generation, ownership);
+            let types = ports.types.borrow().to_vec();
+            let plan = Plan::new(partition, ports.shards, ports.window, types);
+            let shard = Shard::new(ports, plan, self.generation, ownership);
             self.tasks.spawn(shard.run(stop.clone()))
         } else {
             let inlet = Inlet::new(ports, partition, self.generation, ownership);

@@ -80,10 +80,9 @@ struct Told {
 
 impl<S: Store> Shard<S> {
     /// A shard that was just assigned. Its generations count on from `generation`.
-    pub fn new(ports: Arc<Ports<S>>, shard: u16, generation: u64, ownership: Ownership) -> Self {
-        let mut types = ports.types.clone();
-        let configured = types.borrow_and_update().to_vec();
-        let plan = Plan::new(shard, ports.shards, ports.window, configured);
+    pub fn new(ports: Arc<Ports<S>>, plan: Plan, generation: u64, ownership: Ownership) -> Self {
+        // Types that have changed since `plan` was made are followed at once.
+        let types = ports.types.clone();
         let gauges = ports.metrics.shard(plan.shard);
         let letters = Letters::new(ports.producer.clone(), plan.shard);
         Self {

@@ -87,6 +87,7 @@ impl Owner {
             app: settings.app.as_str().into(),
             shards: settings.shards,
             window: settings.window,
+            types: watch::channel(plans.clone().into()).1,
             retention,
             store: Arc::clone(&store),
             reader,

@@ -95,10 +95,11 @@ impl World {
         let name = format!("kill{}", fault.seed);
         let mut site = Site::among(&name, SHARDS, None).unwrap();
         site.session_ms = SESSION_MS;
-        site.group_protocol = match std::env::var("SETTLED_KILL_PROTOCOL").as_deref() {
-            Err(_) | Ok("classic") => "classic",
+        let protocol = std::env::var_os("SETTLED_KILL_PROTOCOL");
+        site.group_protocol = match protocol.as_ref().map(|name| name.to_str()) {
+            None | Some(Some("classic")) => "classic",
             other => {
-                assert_eq!(other, Ok("consumer"), "SETTLED_KILL_PROTOCOL");
+                assert_eq!(other, Some(Some("consumer")), "SETTLED_KILL_PROTOCOL");
                 "consumer"
             }
         };
