@@ -66,7 +66,7 @@ async fn sixty_four_hostile_answers_at_once_cost_ten_megabytes_at_most() {
                  query = {{ url = \"http://{}/\", timeout = \"1500ms\" }}\n\
                  schedule = {{ in_progress = [\"200ms x 1\", \"1h x 2\"], \
                  unknown = [\"1h x 2\"] }}\n\
-                 ceiling = {{ questions_per_second = 10000, in_flight = {ORDERS} }}\n",
+                 ceiling = {{ questions_per_second = 10000, in_flight = {ORDERS}, callers_share = 0 }}\n",
                 bank.at
             )
         });
