@@ -1,10 +1,11 @@
 //! Seeded worlds. `SETTLED_SEED=n` runs one and prints what happened, `SETTLED_SEEDS=n` runs so many,
-//! from `SETTLED_FIRST_SEED=n` on. A night runs `SETTLED_SEEDS=200000 cargo test --lib no_world`.
+//! from `SETTLED_FIRST_SEED=n` on; scripts/night runs 200,000.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::{Tale, World};
+use crate::clock::Clock;
 
 pub fn told(seed: u64, world: &mut World) -> Result<Tale, String> {
     catch_unwind(AssertUnwindSafe(|| world.run()))
@@ -81,6 +82,7 @@ fn no_world_breaks_a_promise() {
     let first = number("SETTLED_FIRST_SEED").unwrap_or(0);
     let count = number("SETTLED_SEEDS").unwrap_or(SEEDS);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let clock = Clock::start();
     let (mut sum, mut bad) = (Tale::default(), Vec::new());
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..threads as u64)
@@ -93,7 +95,12 @@ fn no_world_breaks_a_promise() {
             bad.extend(more);
         }
     });
-    println!("seeds {first} to {}: {sum:#?}", first + count - 1);
+    println!(
+        "worlds: seeds {first} to {}, {} broken, {} s\n{sum:#?}",
+        first + count - 1,
+        bad.len(),
+        clock.monotonic() / 1_000
+    );
     bad.sort();
     let mut kinds = BTreeMap::<&str, Vec<u64>>::new();
     for (seed, what) in &bad {

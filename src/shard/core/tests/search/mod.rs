@@ -52,7 +52,7 @@ fn in_turn<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> Option<R> + Sync) ->
 
 #[test]
 fn no_small_world_breaks_a_promise() {
-    let states = AtomicUsize::new(0);
+    let (states, began) = (AtomicUsize::new(0), Clock::start());
     let (most, wide) = said().map_or((STATES, &[][..]), |most| (most, WIDE));
     let broken = in_turn(&[SCENARIOS, wide].concat(), |text| {
         let clock = Clock::start();
@@ -72,6 +72,10 @@ fn no_small_world_breaks_a_promise() {
         let (what, way) = walked.broken?;
         Some(format!("{text}: {what}\n  {}", way.join("\n  ")))
     });
-    println!("{} states in all", states.into_inner());
+    println!(
+        "search: {} states in all, {} s",
+        states.into_inner(),
+        began.monotonic() / 1_000
+    );
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
