@@ -46,6 +46,9 @@ use shards::Shards;
 /// How long a graceful end may take in all; the README promises 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// How long transactions may take to end before the group is left: ten times what one takes.
+const TRANSACTIONS: Duration = Duration::from_millis(100);
+
 /// Changes of ownership that may wait to be followed.
 const CHANGES: usize = 64;
 
@@ -108,6 +111,7 @@ pub async fn run<S: Store + OperatorStore>(
     let (producer, producer_thread) = producer::spawn(&settings)?;
     let ends = EndAsker::new(&settings)?;
     let owned = shards::Owned::default();
+    let publishers = PublisherPool::start(&settings).context("publisher threads")?;
     let (changes_sink, changes) = mpsc::channel(CHANGES);
     let (member, member_thread) = member::spawn(&settings, owned.on_revoke(), changes_sink)?;
     let ports = Arc::new(Ports {
@@ -118,7 +122,7 @@ pub async fn run<S: Store + OperatorStore>(
         retention: check::follow_retention(config, world, &tasks, stop.child_token()).await,
         store,
         reader,
-        publishers: PublisherPool::start(&settings).context("publisher threads")?,
+        publishers: publishers.clone(),
         producer,
         floors: Floors::new(ends.clone()),
         ends,
@@ -160,7 +164,8 @@ pub async fn run<S: Store + OperatorStore>(
     };
     let ended = running.until(&stop, &asking, &health).await;
     stop.cancel();
-    drain(&mut running.shards, running.member, &tasks).await;
+    let Running { shards, member, .. } = running;
+    drain(shards, &publishers, member, &tasks).await;
     ended
 }
 
@@ -219,9 +224,16 @@ fn around(
 }
 
 /// Nothing starts any more; then the group learns that the shards are free, so that others take them
-/// over while this process still ends.
-async fn drain<S: Store>(shards: &mut Shards<S>, member: KafkaThread, tasks: &TaskTracker) {
+/// over while this process still ends. Transactions end first, within reason: the next owner's fence
+/// waits longer for an open one.
+async fn drain<S: Store>(
+    mut shards: Shards<S>,
+    publishers: &PublisherPool,
+    member: KafkaThread,
+    tasks: &TaskTracker,
+) {
     shards.stop();
+    let _late = tokio::time::timeout(TRANSACTIONS, publishers.idle()).await;
     let left_the_group = member.stop(DRAIN / 2).await;
     tasks.close();
     let drained = tokio::time::timeout(DRAIN / 2, tasks.wait()).await.is_ok();

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 /// A producer per shard would need a thread per shard; commits wait for brokers, so eight keep the
 /// brokers busy.
@@ -22,6 +23,8 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub(super) struct Pool {
     commits: SyncSender<Job>,
+    /// A token for each commit that is queued or runs.
+    committing: TaskTracker,
     openings: SyncSender<Job>,
     discarded: SyncSender<Box<dyn Send>>,
 }
@@ -43,6 +46,7 @@ impl Pool {
             .spawn(move || remains.into_iter().for_each(drop))?;
         Ok(Self {
             commits: threads("kafka-publish")?,
+            committing: TaskTracker::new(),
             openings: threads("kafka-open")?,
             discarded,
         })
@@ -54,7 +58,17 @@ impl Pool {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, NotRun>> + Send + 'static {
-        queue(&self.commits, job)
+        let token = self.committing.token();
+        queue(&self.commits, move || {
+            let _until_the_end = token;
+            job()
+        })
+    }
+
+    /// Resolves when no commit is queued or runs; cancelled, nothing has changed.
+    pub(super) async fn idle(&self) {
+        self.committing.close();
+        self.committing.wait().await;
     }
 
     /// As [`Pool::run`], on the threads for opening.
@@ -146,6 +160,18 @@ mod tests {
         }
         assert!(refused > 0);
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn it_is_idle_when_the_last_commit_has_ended_though_nobody_waits_for_that() {
+        let pool = Pool::start().unwrap();
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        drop(pool.run(move || blocked.recv().is_ok()));
+        let looked = tokio::time::timeout(std::time::Duration::ZERO, pool.idle());
+        assert!(looked.await.is_err());
+        drop(release);
+        let looked = tokio::time::timeout(std::time::Duration::from_secs(10), pool.idle());
+        assert!(looked.await.is_ok());
     }
 
     #[tokio::test]

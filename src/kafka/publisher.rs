@@ -28,6 +28,9 @@ const DRAIN_STEPS: u32 = 5_000;
 /// The library applies it twice, to its flush and to the commit itself.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Of a transaction that nobody wants any more.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Whether the ownership that the publisher belongs to still stands; asked on a pool thread right
 /// before anything is sent, so it must not block.
 pub type Standing = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -35,7 +38,7 @@ pub type Standing = Arc<dyn Fn() -> bool + Send + Sync>;
 /// Why nothing, or not certainly anything, was published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The generation was revoked; nothing was begun.
+    /// The generation was revoked; nothing was begun, or what was is never committed.
     #[error("the shard is not ours any more")]
     Revoked,
     /// The pool's queue is full, or its threads ended; nothing was begun.
@@ -81,6 +84,11 @@ impl PublisherPool {
             pool: Pool::start()?,
             settings: Arc::new(settings.clone()),
         })
+    }
+
+    /// Resolves when no publisher is inside a transaction; cancelled, nothing has changed.
+    pub async fn idle(&self) {
+        self.pool.idle().await;
     }
 
     /// Makes the shard's publisher and fences the one before: its open transaction is aborted, and
@@ -181,6 +189,9 @@ impl Publisher {
         }
         drain(producer)?;
         if !(self.standing)() {
+            // Left open, it would cost the next owner half a second: so long librdkafka rests when its
+            // fence finds a transaction. If this fails, it does.
+            drop(producer.abort_transaction(ABORT_TIMEOUT));
             return Err(PublishError::Revoked);
         }
         fault::point("produced");
