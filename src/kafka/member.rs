@@ -110,11 +110,20 @@ pub fn spawn(
         consumer: Arc::downgrade(&consumer),
         topic,
     };
-    let thread = KafkaThread::spawn("kafka-member", move |stop| run(&consumer, &changes, stop))?;
+    let leaves = !settings.is_static_member();
+    let thread = KafkaThread::spawn("kafka-member", move |stop| {
+        follow(&consumer, &changes, stop)?;
+        if leaves {
+            leave(&consumer);
+        } else {
+            flip(&consumer);
+        }
+        consumer.context().hand_over(&changes)
+    })?;
     Ok((handle, thread))
 }
 
-fn run(
+fn follow(
     consumer: &BaseConsumer<Rebalances>,
     changes: &mpsc::Sender<Ownership>,
     stop: &StopFlag,
@@ -128,6 +137,13 @@ fn run(
         }
         consumer.context().hand_over(changes)?;
     }
+    Ok(())
+}
+
+/// Leaves the group, and waits until that has taken effect. A static member does not: its shards wait
+/// for it, one session at most (KIP-345). librdkafka spares it the leave when the consumer is dropped,
+/// but not when it unsubscribes.
+fn leave(consumer: &BaseConsumer<Rebalances>) {
     consumer.unsubscribe();
     // The last revocation flips the generations; dropping the consumer would do without the callback.
     for _ in 0..LEAVING_POLLS {
@@ -136,7 +152,19 @@ fn run(
         }
         drop(consumer.poll(WAIT));
     }
-    consumer.context().hand_over(changes)
+}
+
+/// Flips the generations of all that is ours, as the last revocation would.
+fn flip(consumer: &BaseConsumer<Rebalances>) {
+    if let Ok(ours) = consumer.assignment() {
+        (consumer.context().on_revoke)(&numbers(&ours));
+    }
+}
+
+fn numbers(partitions: &TopicPartitionList) -> Vec<u16> {
+    let elements = partitions.elements();
+    let numbers = elements.iter().map(|place| place.partition().try_into());
+    numbers.filter_map(Result::ok).collect()
 }
 
 /// How many waits a graceful leave is given: 2 s.
@@ -181,11 +209,7 @@ impl ConsumerContext for Rebalances {
         event: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let numbers: Vec<u16> = partitions
-            .elements()
-            .iter()
-            .filter_map(|place| u16::try_from(place.partition()).ok())
-            .collect();
+        let numbers = numbers(partitions);
         let cooperative = matches!(
             consumer.rebalance_protocol(),
             RebalanceProtocol::Cooperative

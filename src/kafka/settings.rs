@@ -215,6 +215,11 @@ impl Settings {
         format!("{}-results-{shard}", name.unwrap_or(&self.app))
     }
 
+    /// Whether the member is static (KIP-345), as `kafka.properties` says.
+    pub fn is_static_member(&self) -> bool {
+        self.properties.contains_key("group.instance.id")
+    }
+
     /// For the member: joins, is assigned, and reads nothing.
     pub fn member(&self) -> ClientConfig {
         let mut config = self.consumer();
@@ -222,7 +227,7 @@ impl Settings {
         match self.protocol {
             GroupProtocol::Classic => {
                 self.unless_given(&mut config, "session.timeout.ms", "6000");
-                self.unless_given(&mut config, "heartbeat.interval.ms", "500");
+                self.unless_given(&mut config, "heartbeat.interval.ms", "250");
                 config.set("partition.assignment.strategy", "cooperative-sticky");
             }
             GroupProtocol::Consumer => {

@@ -131,3 +131,39 @@ async fn positions_are_committed_as_the_group() {
     );
     handle.commit(&[(0, 18)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_member_that_ends_finds_its_partitions_again_and_nobody_else_had_them() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let world = World::create(kafka, "static", 4, 0).await;
+    let of = |name: &str| {
+        let mut settings = settings(&kafka.bootstrap, &world, 4);
+        let properties = &mut settings.properties;
+        properties.insert("group.instance.id".to_owned(), name.to_owned());
+        properties.insert("session.timeout.ms".to_owned(), "30000".to_owned());
+        settings
+    };
+    let mut one = Worker::join(&of("one"));
+    until("one owns all", &mut [&mut one], &[4]).await;
+    let mut two = Worker::join(&of("two"));
+    until("both own half", &mut [&mut one, &mut two], &[2, 2]).await;
+    let owned = one.owned.clone();
+
+    assert!(one.thread.stop(DEADLINE).await);
+    assert!(
+        one.flipped.lock().unwrap().is_superset(&owned),
+        "ending flips what is ours"
+    );
+    let mut back = Worker::join(&of("one"));
+    until("it is back", &mut [&mut back, &mut two], &[2, 2]).await;
+    assert_eq!(back.owned, owned);
+    assert!(
+        two.owned.is_disjoint(&owned) && two.flipped.lock().unwrap().is_empty(),
+        "the other was given what only rested"
+    );
+    for worker in [back, two] {
+        assert!(worker.thread.stop(DEADLINE).await);
+    }
+}
