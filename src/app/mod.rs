@@ -1,6 +1,7 @@
 //! The only wiring: makes every part of a worker, hands each what it needs, owns every long-lived
 //! task and thread, and takes all of it down again. A part that ends unasked ends the process.
 
+mod alarms;
 pub mod check;
 pub mod dev;
 pub mod history;
@@ -95,6 +96,11 @@ pub async fn run<S: Store + OperatorStore>(
     let addresses = listeners.addresses();
 
     let tasks = TaskTracker::new();
+    tasks.spawn(alarms::follow(
+        Arc::clone(&metrics),
+        clock,
+        stop.child_token(),
+    ));
     // A dispatcher that dies cancels this one.
     let asking = stop.child_token();
     let around = around(clock, &metrics, &tasks, &asking);
@@ -128,7 +134,7 @@ pub async fn run<S: Store + OperatorStore>(
         ends,
         member,
         engine,
-        metrics,
+        metrics: Arc::clone(&metrics),
         clock,
     });
     tasks.spawn(probe::run(
@@ -166,6 +172,7 @@ pub async fn run<S: Store + OperatorStore>(
     stop.cancel();
     let Running { shards, member, .. } = running;
     drain(shards, &publishers, member, &tasks).await;
+    alarms::tell_the_rest(&metrics, clock);
     ended
 }
 

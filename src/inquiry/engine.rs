@@ -18,8 +18,8 @@ use super::http::Http;
 use super::job::{AnswerNow, Job, QuestionNow, not_started, refused};
 use super::owner::Owner;
 use super::pause::Pause;
+use super::tally::Tally;
 use super::template::Template;
-use super::trouble::Troubles;
 use super::turns::{Queues, Turns};
 use crate::clock::Clock;
 use crate::config::{OrderTypeConfig, QueryFault};
@@ -176,6 +176,9 @@ impl Engine {
         for (name, lane) in old {
             if types.get(&name).is_none_or(|config| lane.config != *config) {
                 lane.retired.cancel();
+            }
+            if !types.contains_key(&name) {
+                lane.owner.retire();
             }
         }
         for (owner, turns) in made {
@@ -364,7 +367,7 @@ impl Lane {
             },
             pause: Pause::default(),
             condition: Condition::default(),
-            troubles: Troubles::default(),
+            tally: Tally::default(),
             metrics: Arc::clone(&around.metrics),
             type_metrics: around.metrics.order_type(order_type),
             clock: around.clock,

@@ -14,10 +14,10 @@ mod names;
 mod owner;
 mod pause;
 mod placeholder;
+mod tally;
 mod template;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod turns;
 
 use std::sync::Arc;

@@ -8,15 +8,23 @@ use super::condition::Condition;
 use super::http::Http;
 use super::job::{Job, not_started};
 use super::pause::{Noted, Pause};
+use super::tally::{Tally, Weighed};
 use super::template::Template;
-use super::trouble::{Tale, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::domain::answer::{Answer, Contract, CouldNotAsk, judge};
-use crate::domain::order::{ReqNo, TypeName};
+use crate::domain::order::{Millis, ReqNo, TypeName};
 use crate::fault;
 use crate::metrics::label::Alarm;
 use crate::metrics::{Metrics, TypeMetrics};
 use crate::store::ceiling::{Breaker, Slots};
+
+/// What is said of an owner, and not of one of its orders.
+const OF_AN_OWNER: [Alarm; 4] = [
+    Alarm::BreakerOpen,
+    Alarm::OwnerRefuses,
+    Alarm::OwnerSaidLater,
+    Alarm::ManyFailing,
+];
 
 /// The owner of one order type.
 #[derive(Debug)]
@@ -28,7 +36,7 @@ pub(super) struct Owner {
     pub(super) contract: Contract,
     pub(super) pause: Pause,
     pub(super) condition: Condition,
-    pub(super) troubles: Troubles,
+    pub(super) tally: Tally,
     pub(super) metrics: Arc<Metrics>,
     pub(super) type_metrics: Arc<TypeMetrics>,
     pub(super) clock: Clock,
@@ -73,22 +81,24 @@ impl Owner {
     pub(super) fn note(&self, answer: &Answer, start_us: u64, end_us: u64) {
         let now = end_us / 1000;
         self.condition.note(answer, start_us, end_us);
-        let begins = match self.pause.note(answer, now) {
-            Noted::Unchanged => None,
-            Noted::OwnerSaidLater(_) => Some(Trouble::Later),
-            Noted::Misconfigured(_) => Some(Trouble::Refusals),
-        };
-        let tales = [
-            begins.and_then(|trouble| self.troubles.began(trouble, now)),
-            self.troubles.asked(!answer.is_attempt(), now),
-        ];
-        let over = if answer.is_attempt() {
-            [Trouble::Refusals, Trouble::Later].map(|trouble| self.troubles.ended(trouble, now))
+        match self.pause.note(answer, now) {
+            Noted::Unchanged => {}
+            Noted::OwnerSaidLater(wait) => self.alarm(Alarm::OwnerSaidLater, 0, now, now + wait),
+            Noted::Misconfigured(wait) => self.alarm(Alarm::OwnerRefuses, 0, now, now + wait),
+        }
+        let failed = !answer.is_attempt();
+        if failed {
+            self.type_metrics.alarm_again(&OF_AN_OWNER, now);
         } else {
-            [None, None]
-        };
-        for tale in tales.into_iter().chain(over).flatten() {
-            self.tell(tale);
+            self.type_metrics.alarm_over(Alarm::OwnerRefuses, now);
+            self.type_metrics.alarm_over(Alarm::OwnerSaidLater, now);
+        }
+        match self.tally.asked(failed, now) {
+            None => {}
+            Some(Weighed::Answering) => self.type_metrics.alarm_over(Alarm::ManyFailing, now),
+            // The louder one says it.
+            Some(Weighed::Failing(_)) if self.type_metrics.is_alarmed(Alarm::BreakerOpen) => {}
+            Some(Weighed::Failing(count)) => self.alarm(Alarm::ManyFailing, count, now, now),
         }
     }
 
@@ -98,71 +108,157 @@ impl Owner {
         if slots.held_us > 0 {
             self.pause.hold(now, slots.held_us / 1000);
         }
-        let tale = match self.condition.told(slots, now_us) {
-            (_, Breaker::Closed) => self.troubles.ended(Trouble::Breaker, now),
-            (_, Breaker::Open) => self.troubles.began(Trouble::Breaker, now),
-            (_, Breaker::Closing { .. }) => None,
-        };
+        match self.condition.told(slots, now_us) {
+            (_, Breaker::Closed) => self.type_metrics.alarm_over(Alarm::BreakerOpen, now),
+            (_, Breaker::Open) => {
+                self.alarm(Alarm::BreakerOpen, 0, now, Millis::MAX);
+                self.type_metrics.alarm_over(Alarm::ManyFailing, now);
+            }
+            (_, Breaker::Closing { .. }) => {}
+        }
         self.type_metrics.breaker(slots.known.breaker);
-        if let Some(tale) = tale {
-            self.tell(tale);
+    }
+
+    /// Nobody asks any more, and nobody will hear what comes of it.
+    pub(super) fn retire(&self) {
+        let now = self.clock.monotonic();
+        for kind in OF_AN_OWNER {
+            self.type_metrics.alarm_over(kind, now);
         }
     }
 
-    fn tell(&self, tale: Tale) {
-        let order_type = &self.order_type;
-        match tale {
-            Tale::Began(trouble) => {
-                match trouble {
-                    Trouble::Breaker => tracing::error!(
-                        order.type = %order_type,
-                        "20 questions in a row got no answer: the owner is asked once a second until \
-                         it answers; its orders are kept"
-                    ),
-                    Trouble::Refusals => tracing::error!(
-                        order.type = %order_type,
-                        "the owner refuses every question with 4xx or a redirect: check `query` of \
-                         this order type; it rests 30 s at a time, its orders are kept"
-                    ),
-                    Trouble::Failing => tracing::warn!(
-                        order.type = %order_type,
-                        "half of the questions or more get no answer; no attempt is spent by that"
-                    ),
-                    Trouble::Later => tracing::warn!(
-                        order.type = %order_type,
-                        "the owner asked to be left alone for a while"
-                    ),
-                }
-                if let Some(kind) = alarm(trouble) {
-                    self.metrics.alarm(kind);
-                }
-            }
-            Tale::Ended {
-                trouble,
-                count,
-                lasted,
-            } => tracing::info!(
-                order.type = %order_type,
-                count,
-                lasted_ms = lasted,
-                "it has ended, {count} in all: {}",
-                match trouble {
-                    Trouble::Breaker => "questions in a row without an answer",
-                    Trouble::Refusals => "questions that the owner refused",
-                    Trouble::Failing => "questions without an answer among others",
-                    Trouble::Later => "questions while the owner wanted to be left alone",
-                }
-            ),
+    fn alarm(&self, kind: Alarm, count: u64, now: Millis, until: Millis) {
+        if self.type_metrics.alarm_open(kind, count, now, until) {
+            self.metrics.alarm(kind);
         }
     }
 }
 
-/// An owner that asks for patience needs nobody.
-fn alarm(trouble: Trouble) -> Option<Alarm> {
-    match trouble {
-        Trouble::Breaker => Some(Alarm::BreakerOpen),
-        Trouble::Refusals => Some(Alarm::OwnerRefuses),
-        Trouble::Failing => Some(Alarm::ManyFailing),
-        Trouble::Later => None,
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::config::OrderTypeConfig;
+    use crate::inquiry::{Around, Engine};
+    use crate::metrics::Stage;
+    use crate::store::ceiling::Known;
+
+    const UP: Answer = Answer::InProgress;
+    const DOWN: Answer = Answer::CouldNotAsk {
+        why: CouldNotAsk::TimedOut,
+        retry_after: None,
+    };
+    const WINDOW: Millis = 30_000;
+
+    fn owner() -> Arc<Owner> {
+        let name = TypeName::new("transfer").unwrap();
+        let clock = Clock::start();
+        let around = Around {
+            clock,
+            metrics: Metrics::new(clock, [&name]).unwrap(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let config = OrderTypeConfig::new("http://127.0.0.1:9/".to_owned());
+        let (_, made) = Engine::build(&BTreeMap::from([(name, config)]), &around).unwrap();
+        Arc::clone(&made[0].0)
+    }
+
+    fn note(owner: &Owner, answer: &Answer, now: Millis) {
+        owner.note(answer, now * 1000, now * 1000);
+    }
+
+    fn told(owner: &Owner, breaker: Breaker, now: Millis) {
+        let known = Known {
+            born_us: 1,
+            at_us: now * 1000,
+            breaker,
+        };
+        let slots = Slots {
+            first_in_us: 0,
+            counts: [0; 3],
+            spacing_us: 1_000_000,
+            held_us: 0,
+            known,
+        };
+        owner.told(&slots, now * 1000);
+    }
+
+    /// Kind, whether it is over, and the count or the total.
+    fn lines(owner: &Owner, now: Millis) -> Vec<(Alarm, bool, u64)> {
+        let lines = owner.metrics.alarm_lines(Some(now)).into_iter();
+        let told = lines.map(|(order_type, line)| {
+            assert_eq!(order_type, "transfer");
+            match line.stage {
+                Stage::Over { total, .. } => (line.kind, true, total),
+                Stage::Began | Stage::GoesOn => (line.kind, false, line.count),
+            }
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn many_failing_is_one_alarm_until_fewer_do() {
+        let owner = owner();
+        for n in 0..40 {
+            note(&owner, if n % 2 == 0 { &DOWN } else { &UP }, 1);
+        }
+        assert_eq!(lines(&owner, 2), []);
+        note(&owner, &DOWN, WINDOW);
+        assert_eq!(lines(&owner, WINDOW), [(Alarm::ManyFailing, false, 21)]);
+        for now in WINDOW + 1..WINDOW + 41 {
+            note(&owner, &DOWN, now);
+        }
+        assert_eq!(lines(&owner, WINDOW * 2 - 1), []);
+        note(&owner, &DOWN, WINDOW * 2);
+        for _ in 0..40 {
+            note(&owner, &UP, WINDOW * 3 - 1);
+        }
+        note(&owner, &UP, WINDOW * 3);
+        assert_eq!(lines(&owner, WINDOW * 3), [(Alarm::ManyFailing, true, 62)]);
+    }
+
+    #[test]
+    fn what_an_open_breaker_says_is_not_said_twice() {
+        let owner = owner();
+        for now in 1..=40 {
+            note(&owner, &DOWN, now);
+        }
+        note(&owner, &DOWN, WINDOW);
+        told(&owner, Breaker::Open, WINDOW + 1);
+        let begun = [
+            (Alarm::BreakerOpen, false, 0),
+            (Alarm::ManyFailing, false, 41),
+            (Alarm::ManyFailing, true, 41),
+        ];
+        assert_eq!(lines(&owner, WINDOW + 2), begun);
+        for now in WINDOW + 2..WINDOW + 40 {
+            note(&owner, &DOWN, now);
+        }
+        note(&owner, &DOWN, WINDOW * 2);
+        told(&owner, Breaker::Closing { for_us: 1 }, WINDOW * 2 + 1);
+        let still = (Alarm::BreakerOpen, false, 39);
+        assert_eq!(lines(&owner, WINDOW * 4), [still], "and no many_failing");
+        told(&owner, Breaker::Closed, WINDOW * 4 + 1);
+        let over = (Alarm::BreakerOpen, true, 39);
+        assert_eq!(lines(&owner, WINDOW * 4 + 2), [over]);
+    }
+
+    #[test]
+    fn an_owner_that_is_not_asked_any_more_leaves_no_alarm_open() {
+        let owner = owner();
+        told(&owner, Breaker::Open, 0);
+        assert_eq!(lines(&owner, 1), [(Alarm::BreakerOpen, false, 0)]);
+        assert_eq!(
+            lines(&owner, WINDOW * 100),
+            [],
+            "nobody said that it is over"
+        );
+        owner.retire();
+        assert_eq!(lines(&owner, WINDOW * 100), [(Alarm::BreakerOpen, true, 0)]);
     }
 }

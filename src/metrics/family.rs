@@ -66,6 +66,7 @@ pub(super) struct Families {
     pub retention_headroom: GaugeVec,
     pub swept: IntCounter,
     pub alarms: IntCounterVec,
+    pub open_alarms: IntGaugeVec,
     pub build_info: IntGaugeVec,
 }
 
@@ -224,6 +225,11 @@ impl Families {
                 "Records that had lost their bucket entry; not 0 means that keys were lost.",
             )?,
             alarms: make.counters("alarms_total", &["kind"], "Alarms raised for a human.")?,
+            open_alarms: make.gauges(
+                "open_alarms",
+                &["type", "kind"],
+                "1 while an alarm of this kind goes on; until it was silent for a minute.",
+            )?,
             build_info: make.gauges(
                 "build_info",
                 &["version"],

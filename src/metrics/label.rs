@@ -215,7 +215,7 @@ labels! {
         ViewCorrupt = "view_corrupt",
     }
 
-    /// What a human should look at; each alarm is also one log line, in ten seconds where there are many.
+    /// What a human should look at. Each is also a line of the log, one a minute where there are many.
     Alarm {
         /// An order's schedule ended without a terminal answer.
         Exhausted = "exhausted",
@@ -229,8 +229,10 @@ labels! {
         QueryConfiguration = "query_configuration",
         /// An owner's breaker has opened: it is asked once a second.
         BreakerOpen = "breaker_open",
-        /// An owner refused 20 questions in a row: its type rests.
+        /// An owner refused so many questions in a row that its type rests.
         OwnerRefuses = "owner_refuses",
+        /// An owner asked to be left alone; nobody need do anything.
+        OwnerSaidLater = "owner_said_later",
         /// Half of the questions or more get no answer.
         ManyFailing = "many_failing",
         /// Answers outside the contract.
@@ -262,6 +264,23 @@ labels! {
         /// Stands still until somebody mends something.
         Stalled = "stalled",
     }
+}
+
+impl Alarm {
+    /// Those of an order type, of which one fault may bring many; they are open for a while.
+    pub const OF_A_TYPE: [Self; 11] = [
+        Self::Exhausted,
+        Self::Conflict,
+        Self::ContradictedAnswer,
+        Self::UnconfiguredType,
+        Self::QueryConfiguration,
+        Self::BreakerOpen,
+        Self::OwnerRefuses,
+        Self::OwnerSaidLater,
+        Self::ManyFailing,
+        Self::Violation,
+        Self::ForeignResult,
+    ];
 }
 
 impl Label for Log {

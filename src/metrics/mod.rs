@@ -1,6 +1,7 @@
 //! What the process measures, for Prometheus. One value is made by `app` and handed to everybody;
 //! each call is a few atomic additions. Labels come from closed sets and configured order types only.
 
+mod alarms;
 mod family;
 pub mod label;
 mod order_type;
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::domain::event::Reason;
 use crate::domain::order::{Millis, TypeName};
 use crate::kafka::Log;
+pub use alarms::{AlarmLine, Stage};
 use family::{Families, Series};
 use label::{
     Alarm, DeadLetterReason, EventOutcome, Label, PauseReason, Phase, RecoveryCause, Reload,
@@ -112,6 +114,27 @@ impl Metrics {
     /// shares the label `other`.
     pub fn order_type(&self, name: &TypeName) -> Arc<TypeMetrics> {
         Arc::clone(self.types().get(name).unwrap_or(&self.other))
+    }
+
+    /// Where alarms belong that have no order type.
+    pub fn no_order_type(&self) -> &TypeMetrics {
+        &self.other
+    }
+
+    /// What is to be told now of the alarms that are open, by the label of their order type; `None`:
+    /// what no line has told yet, at the end of the process. Once each.
+    pub fn alarm_lines(&self, now: Option<Millis>) -> Vec<(String, AlarmLine)> {
+        let types = self.types();
+        let labelled = types.iter().map(|(name, metrics)| (name.as_str(), metrics));
+        let mut lines = Vec::new();
+        for (label, metrics) in labelled.chain([(OTHER, &self.other)]) {
+            let of_type = match now {
+                Some(now) => metrics.alarms.lines(now),
+                None => metrics.alarms.untold(),
+            };
+            lines.extend(of_type.into_iter().map(|line| (label.to_owned(), line)));
+        }
+        lines
     }
 
     /// An operator has paused a type, or resumed it; of no effect for one that is not configured.

@@ -1,11 +1,14 @@
 //! The metrics of one order type, resolved once so that an observation costs no label look-up.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
+use super::alarms::OpenAlarms;
 use super::family::{Families, Series};
-use super::label::{Asked, CallerOutcome, CallerRefused, Label};
+use super::label::{Alarm, Asked, CallerOutcome, CallerRefused, Label};
+use crate::domain::order::Millis;
 use crate::store::ceiling::Breaker;
 
 /// The metrics of one order type; got once from [`Metrics::order_type`](super::Metrics::order_type).
@@ -19,6 +22,7 @@ pub struct TypeMetrics {
     flights: IntGauge,
     breaker: IntGauge,
     callers_refused: Series<CallerRefused, IntCounter>,
+    pub(super) alarms: OpenAlarms,
     pub(super) pending: IntGauge,
     pub(super) exhausted: IntGauge,
     pub(super) paused: IntGauge,
@@ -45,6 +49,9 @@ impl TypeMetrics {
                 families
                     .callers_refused
                     .with_label_values(&[name, reason.text()])
+            }),
+            alarms: OpenAlarms::new(|kind| {
+                families.open_alarms.with_label_values(&[name, kind.text()])
             }),
             pending: families.pending.with_label_values(&one),
             exhausted: families.exhausted.with_label_values(&one),
@@ -92,5 +99,31 @@ impl TypeMetrics {
     /// A caller of the API was told at once that its question cannot be put.
     pub fn caller_refused(&self, reason: CallerRefused) {
         self.callers_refused.of(reason).inc();
+    }
+
+    /// One more alarm of this kind, for the log and its gauge; it goes on until none came for a minute.
+    pub fn alarm(&self, kind: Alarm, example: &dyn Display, now: Millis) {
+        self.alarms.add(kind, example, now);
+    }
+
+    /// An alarm with `count` so far that goes on until [`TypeMetrics::alarm_over`], or until none came
+    /// for a minute after `until`. Whether it begins with this; else only `until` is taken note of.
+    pub fn alarm_open(&self, kind: Alarm, count: u64, now: Millis, until: Millis) -> bool {
+        self.alarms.open(kind, count, now, until)
+    }
+
+    /// One more of each of these kinds that goes on.
+    pub fn alarm_again(&self, kinds: &[Alarm], now: Millis) {
+        self.alarms.add_to_open(kinds, now);
+    }
+
+    /// It is over, if it went on.
+    pub fn alarm_over(&self, kind: Alarm, now: Millis) {
+        self.alarms.end(kind, now);
+    }
+
+    /// Whether it goes on.
+    pub fn is_alarmed(&self, kind: Alarm) -> bool {
+        self.alarms.is_open(kind)
     }
 }

@@ -35,7 +35,7 @@ fn a_fresh_page_shows_every_family_with_its_unit_and_prefix() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .collect();
-    assert_eq!(families.len(), 31, "{families:#?}");
+    assert_eq!(families.len(), 32, "{families:#?}");
     for family in families {
         let (family, kind) = family.split_once(' ').unwrap();
         assert!(family.starts_with("settled_"), "{family}");
@@ -237,4 +237,23 @@ fn each_observation_reaches_its_series() {
         ),
         Some(2.0)
     );
+}
+
+#[test]
+fn alarms_of_types_that_nobody_configured_share_one_label() {
+    let metrics = metrics();
+    for order_type in ["transfer", "nobodys", "elses"] {
+        let of_type = metrics.order_type(&name(order_type));
+        of_type.alarm(Alarm::UnconfiguredType, &order_type, 0);
+    }
+    let page = metrics.page().unwrap();
+    for (order_type, open) in [("transfer", 1.0), ("refund", 0.0), (OTHER, 1.0)] {
+        let series =
+            format!("settled_open_alarms{{kind=\"unconfigured_type\",type=\"{order_type}\"}}");
+        assert_eq!(value(&page, &series), Some(open), "{order_type}");
+    }
+    let lines = metrics.alarm_lines(Some(1)).into_iter();
+    let lines: Vec<_> = lines.map(|(of, line)| (of, line.count)).collect();
+    assert_eq!(lines, [("transfer".to_owned(), 1), (OTHER.to_owned(), 2)]);
+    assert_eq!(metrics.alarm_lines(None), []);
 }

@@ -14,7 +14,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::bursts::Bursts;
 use super::core::input::{Heard, Input, Output};
 use super::core::plan::{Plan, TypePlan};
 use super::core::{Core, Phase};
@@ -73,7 +72,6 @@ pub struct Shard<S> {
 struct Told {
     phase: Option<Phase>,
     paused: Option<PauseReason>,
-    bursts: Bursts,
     /// Append time of the event at the last floor.
     floor: Option<Millis>,
 }
@@ -273,19 +271,17 @@ impl<S: Store> Shard<S> {
 
     /// Tells logs, metrics and the engine's budget how things stand.
     fn tell(&mut self) {
-        let mut reporter = Reporter {
+        let (now, phase) = (self.ports.clock.monotonic(), self.core.phase());
+        let reporter = Reporter {
             shard: self.plan.shard,
             plan: &self.plan,
             metrics: &self.ports.metrics,
             gauges: &self.gauges,
-            bursts: &mut self.told.bursts,
+            now,
         };
         for note in self.out.notes.drain(..) {
             reporter.tell(note);
         }
-        let (now, phase) = (self.ports.clock.monotonic(), self.core.phase());
-        let idle = phase == Phase::Idle;
-        reporter.tell_bursts(if idle { Millis::MAX } else { now });
         self.gauges.tick(now);
         if self.told.phase != Some(phase) {
             self.told.phase = Some(phase);

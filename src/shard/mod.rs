@@ -1,7 +1,6 @@
 //! One shard's life: the pure core that decides, and the actor that carries its commands out.
 
 mod actor;
-mod bursts;
 pub mod core;
 mod floor;
 mod inlet;

@@ -1,12 +1,12 @@
-//! Tells logs and metrics what the core noted. Per-order lines at debug; one line an alarm.
+//! Tells logs and metrics what the core noted. Per-order lines at debug; one line an alarm, but of what
+//! one fault brings by the thousand, for which the metrics keep one line of all shards.
 
 use std::time::Duration;
 
-use super::bursts::{Bursts, Kind};
 use super::core::Phase;
 use super::core::input::{Alarm, Note};
 use super::core::plan::Plan;
-use crate::domain::order::{Millis, TypeId, TypeName};
+use crate::domain::order::{Millis, OrderKey, TypeId, TypeName};
 use crate::kafka::Ends;
 use crate::metrics::label::{Alarm as AlarmKind, Label, Phase as Doing, StallReason};
 use crate::metrics::{Metrics, ShardMetrics, TypeGauges, ViewGauges};
@@ -19,11 +19,12 @@ pub(super) struct Reporter<'a> {
     pub plan: &'a Plan,
     pub metrics: &'a Metrics,
     pub gauges: &'a ShardMetrics,
-    pub bursts: &'a mut Bursts,
+    /// Monotonic.
+    pub now: Millis,
 }
 
 impl Reporter<'_> {
-    pub fn tell(&mut self, note: Note) {
+    pub fn tell(&self, note: Note) {
         let shard = self.shard;
         match note {
             Note::Recovering(cause) => {
@@ -75,58 +76,6 @@ impl Reporter<'_> {
         }
     }
 
-    /// Tells what comes in bursts, as far as it is time at `now`.
-    pub fn tell_bursts(&mut self, now: Millis) {
-        let shard = self.shard;
-        for line in self.bursts.due(now) {
-            let (count, example) = (line.count, line.example);
-            match line.kind {
-                Kind::Contradiction => tracing::error!(
-                    shard,
-                    count,
-                    order = example,
-                    "an owner's answer contradicts the status that is being published"
-                ),
-                Kind::Conflict => tracing::error!(
-                    shard,
-                    count,
-                    order = example,
-                    "a terminal event contradicts the published status, which stands"
-                ),
-                Kind::ForeignResult => tracing::error!(
-                    shard,
-                    count,
-                    offset = example,
-                    "a record of order-results is none of ours"
-                ),
-                Kind::Violation => tracing::warn!(
-                    shard,
-                    count,
-                    order.number = example,
-                    "an answer was outside the contract and counts as unknown"
-                ),
-                Kind::QueryConfiguration => tracing::warn!(
-                    shard,
-                    count,
-                    order.number = example,
-                    "a question cannot be asked as it is configured, or its owner refuses it"
-                ),
-                Kind::UnknownType => tracing::warn!(
-                    shard,
-                    count,
-                    order.type = example,
-                    "events of a type that is not configured are kept, nobody is asked"
-                ),
-                Kind::Exhausted => tracing::warn!(
-                    shard,
-                    count,
-                    order = example,
-                    "a schedule ended without a terminal answer, a person must look"
-                ),
-            }
-        }
-    }
-
     /// An alarm of its own would tell the same again: the gauge is what raises the alert.
     fn out_of_range(&self, log: &str, position: u64, Ends { low, high }: Ends) {
         let shard = self.shard;
@@ -147,7 +96,7 @@ impl Reporter<'_> {
         self.gauges.stall(StallReason::OutOfRange);
     }
 
-    fn alarm(&mut self, alarm: &Alarm) {
+    fn alarm(&self, alarm: &Alarm) {
         let shard = self.shard;
         let kind = match alarm {
             Alarm::OutOfRange {
@@ -155,23 +104,13 @@ impl Reporter<'_> {
                 position,
                 ends,
             } => return self.out_of_range(log, *position, *ends),
-            Alarm::Contradiction(key) => {
-                self.bursts.add(Kind::Contradiction, key);
-                AlarmKind::ContradictedAnswer
+            Alarm::Contradiction(key) => self.of_order(AlarmKind::ContradictedAnswer, key),
+            Alarm::Conflict(key) => self.of_order(AlarmKind::Conflict, key),
+            Alarm::Violation(key, violation) => {
+                tracing::debug!(shard, order = %key, violation, "an answer was outside the contract and counts as unknown");
+                self.of_order(AlarmKind::Violation, key)
             }
-            Alarm::Conflict(key) => {
-                self.bursts.add(Kind::Conflict, key);
-                AlarmKind::Conflict
-            }
-            Alarm::Violation(id, violation) => {
-                tracing::debug!(shard, order.number = %id.req_no, violation, "an answer was outside the contract and counts as unknown");
-                self.bursts.add(Kind::Violation, &id.req_no);
-                AlarmKind::Violation
-            }
-            Alarm::QueryConfiguration(id) => {
-                self.bursts.add(Kind::QueryConfiguration, &id.req_no);
-                AlarmKind::QueryConfiguration
-            }
+            Alarm::QueryConfiguration(key) => self.of_order(AlarmKind::QueryConfiguration, key),
             Alarm::OpenTransaction => {
                 tracing::error!(
                     shard,
@@ -180,16 +119,18 @@ impl Reporter<'_> {
                 AlarmKind::OpenTransaction
             }
             Alarm::UnknownType(name) => {
-                self.bursts.add(Kind::UnknownType, name);
+                let metrics = self.metrics.order_type(name);
+                metrics.alarm(AlarmKind::UnconfiguredType, name, self.now);
                 AlarmKind::UnconfiguredType
             }
             Alarm::Exhausted(key) => {
                 tracing::debug!(shard, order = %key, "the schedule ended without a terminal answer");
-                self.bursts.add(Kind::Exhausted, key);
-                AlarmKind::Exhausted
+                self.of_order(AlarmKind::Exhausted, key)
             }
             Alarm::ForeignResult(offset) => {
-                self.bursts.add(Kind::ForeignResult, offset);
+                let place = format!("{shard}/{offset}");
+                let metrics = self.metrics.no_order_type();
+                metrics.alarm(AlarmKind::ForeignResult, &place, self.now);
                 AlarmKind::ForeignResult
             }
             Alarm::Unaccounted(orders) => self.unaccounted(*orders),
@@ -214,6 +155,12 @@ impl Reporter<'_> {
             }
         };
         self.metrics.alarm(kind);
+    }
+
+    fn of_order(&self, kind: AlarmKind, key: &OrderKey) -> AlarmKind {
+        let metrics = self.metrics.order_type(&key.order_type);
+        metrics.alarm(kind, key, self.now);
+        kind
     }
 
     fn unaccounted(&self, orders: u64) -> AlarmKind {

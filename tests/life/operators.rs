@@ -135,26 +135,15 @@ ceiling = {{ questions_per_second = 5000, in_flight = 256 }}
     let none = [&list[..], &["--to", "2020-01-01T00:00:00Z"]].concat();
     assert_eq!(site.done(&workers[1], &none)["orders"], json!([]));
 
-    // One alarm, though each order is counted.
-    let mut counted = 0;
-    let mut alarms = 0;
-    for worker in &workers {
-        for line in worker.process.log_lines() {
-            let message = line["message"].as_str().unwrap_or_default();
-            if message.starts_with("a schedule ended without") {
-                alarms += 1;
-                counted += line["count"].as_u64().unwrap();
-            }
-        }
-    }
-    assert!(alarms <= 4 * 2, "{alarms} lines");
+    // Each is counted, and one alarm is open.
     let mut told = 0;
     for worker in &workers {
         let page = Page::of(worker.admin).await;
         told += page.sum("settled_alarms_total", &[("kind", "exhausted")]);
+        let open = |kind| page.sum("settled_open_alarms", &[("type", "stuck"), ("kind", kind)]);
+        assert_eq!((open("exhausted"), open("violation")), (1, 0));
     }
     assert_eq!(told, count as u64);
-    assert!(counted <= told);
 
     // Half are requeued, by what a dry run has shown; the bank is repaired for them.
     let half_text = half.to_string();
@@ -245,14 +234,42 @@ ceiling = {{ questions_per_second = 5000, in_flight = 256 }}
         worker.process.terminate(Duration::from_secs(10)).await;
         assert!(!worker.process.log().contains(TOKEN));
     }
+    let (began, alarms) = one_alarm_each(&workers, count as u64);
     println!(
-        "figure: operators: {count} orders exhausted within {exhausted_in:.2?}, {alarms} alarm lines; \
+        "figure: operators: {count} orders exhausted within {exhausted_in:.2?}, {alarms} alarm lines, \
+         the first of {began}; \
          {half} requeued by filter in {requeued_in:.2?}, {} settled by hand in {settled_in:.2?}; \
          {} resolutions, {} commands with actor and reason",
         count - half,
         resolutions.len(),
         commands.len()
     );
+}
+
+/// Of all the exhausted orders each worker's log has one alarm that began, and no more lines than
+/// minutes; their counts add up to `count`. The counts of the first lines, and how many lines.
+fn one_alarm_each(workers: &[Worker], count: u64) -> (String, usize) {
+    let (mut first, mut lines, mut counted) = (Vec::new(), 0, 0);
+    for worker in workers {
+        let log = worker.process.log_lines();
+        let of = |line: &&Value| line["alarm"] == "exhausted";
+        let own: Vec<_> = log.iter().filter(of).collect();
+        let stages: Vec<_> = own.iter().map(|line| line["stage"].as_str()).collect();
+        assert_eq!(stages[0], Some("began"), "{own:#?}");
+        let began = stages.iter().filter(|stage| **stage == Some("began"));
+        assert_eq!(began.count(), 1, "{own:#?}");
+        for line in &own {
+            assert_eq!(line["order.type"], "stuck");
+            assert_eq!(line["target"], "settled::alarm");
+            counted += line["count"].as_u64().unwrap();
+        }
+        let example = own[0]["example"].as_str().unwrap();
+        assert!(example.starts_with("stuck/TX"), "{example}");
+        first.push(own[0]["count"].to_string());
+        lines += own.len();
+    }
+    assert_eq!(counted, count);
+    (first.join(" and "), lines)
 }
 
 /// One order's life: its event, its question, its end of schedule, the requeue, the question that

@@ -68,9 +68,11 @@ impl Core {
             }
             Answer::InProgress => self.still_open(&claimed, Open::InProgress),
             Answer::Unknown { violation } => {
-                if let Some(violation) = violation {
+                if let Some(violation) = violation
+                    && let Some(key) = own.types.key(heard.id)
+                {
                     out.notes
-                        .push(Note::Alarm(Alarm::Violation(heard.id, violation)));
+                        .push(Note::Alarm(Alarm::Violation(key, violation)));
                 }
                 self.still_open(&claimed, Open::Unknown);
             }
@@ -79,9 +81,10 @@ impl Core {
                 ..
             } if plant::is(Plant::TimeoutIsAttempt) => self.still_open(&claimed, Open::Unknown),
             Answer::CouldNotAsk { why, retry_after } => {
-                if why == CouldNotAsk::Configuration {
-                    out.notes
-                        .push(Note::Alarm(Alarm::QueryConfiguration(heard.id)));
+                if why == CouldNotAsk::Configuration
+                    && let Some(key) = own.types.key(heard.id)
+                {
+                    out.notes.push(Note::Alarm(Alarm::QueryConfiguration(key)));
                 }
                 self.put_back(&claimed, why, retry_after, now);
             }

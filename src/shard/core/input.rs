@@ -215,9 +215,9 @@ pub enum Alarm {
     /// A terminal event contradicts a published status.
     Conflict(OrderKey),
     /// An owner's answer was outside the contract, in these words.
-    Violation(OrderId, String),
+    Violation(OrderKey, String),
     /// The question cannot be asked as it is configured, or the owner refuses it.
-    QueryConfiguration(OrderId),
+    QueryConfiguration(OrderKey),
     /// A recovery reads nothing more, though the log goes on: somebody's transaction is open.
     OpenTransaction,
     /// Events of a type that is not configured are kept, but nobody is asked.
