@@ -284,6 +284,7 @@ questions_per_second = 100
 in_flight = 64
 callers_share = 0.2
 first_share = 0.5
+refusals_in_a_row = 20
 "#;
     assert_eq!(
         (ran.code, ran.err.as_str(), ran.out.as_str()),

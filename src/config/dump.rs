@@ -104,7 +104,9 @@ fn write_type(out: &mut String, name: &TypeName, order_type: &OrderTypeConfig) -
     writeln!(out, "questions_per_second = {per_second}")?;
     writeln!(out, "in_flight = {}", order_type.ceiling.in_flight)?;
     writeln!(out, "callers_share = {}", order_type.ceiling.callers_share)?;
-    writeln!(out, "first_share = {}", order_type.ceiling.first_share)
+    writeln!(out, "first_share = {}", order_type.ceiling.first_share)?;
+    let refusals = order_type.ceiling.refusals_in_a_row;
+    writeln!(out, "refusals_in_a_row = {refusals}")
 }
 
 fn write_query(out: &mut String, query: &QueryConfig) -> fmt::Result {

@@ -35,6 +35,9 @@ pub struct Ceiling {
     pub callers_share: f64,
     /// The part of the ceiling that first questions about new orders have for themselves. Default 0.5.
     pub first_share: f64,
+    /// So many refusals in a row (4xx other than 429, redirects) let the type rest, on each worker by
+    /// itself. Default 20.
+    pub refusals_in_a_row: u32,
 }
 
 /// What is left, a tenth at least, is for all other questions: no share may starve them.
@@ -47,6 +50,7 @@ impl Default for Ceiling {
             in_flight: 64,
             callers_share: 0.2,
             first_share: 0.5,
+            refusals_in_a_row: 20,
         }
     }
 }
@@ -112,6 +116,10 @@ impl Ceiling {
                 .field("first_share")
                 .and_then(|field| field.part(SHARES_MAX))
                 .unwrap_or(default.first_share),
+            refusals_in_a_row: fields
+                .field("refusals_in_a_row")
+                .and_then(|field| field.whole(1..=10_000))
+                .unwrap_or(default.refusals_in_a_row),
         };
         fields.end(ceiling.validate());
         ceiling

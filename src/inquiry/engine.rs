@@ -365,7 +365,7 @@ impl Lane {
                 not_found_is_unknown: config.query.not_found_is_unknown,
                 mapping: config.answer.clone(),
             },
-            pause: Pause::default(),
+            pause: Pause::new(ceiling.refusals_in_a_row),
             condition: Condition::default(),
             tally: Tally::default(),
             metrics: Arc::clone(&around.metrics),

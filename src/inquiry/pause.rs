@@ -6,9 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::domain::answer::{Answer, CouldNotAsk};
 use crate::domain::order::Millis;
 
-/// So many refusals in a row are no accident of single orders.
-const FAULTS_MAX: u32 = 20;
-
 /// How long a type rests before the next question tells whether it was mended.
 const FAULT_PAUSE_MS: Millis = 30_000;
 
@@ -16,8 +13,10 @@ const FAULT_PAUSE_MS: Millis = 30_000;
 const RETRY_AFTER_MAX_MS: Millis = 60_000;
 
 /// The pause of one order type, written by every answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pause {
+    /// So many refusals in a row are no accident of single orders.
+    faults_max: u32,
     until: AtomicU64,
     by_faults: AtomicBool,
     faults_in_a_row: AtomicU32,
@@ -36,6 +35,17 @@ pub(super) enum Noted {
 }
 
 impl Pause {
+    /// `faults_max` refusals in a row are a fault of the configuration.
+    pub(super) fn new(faults_max: u32) -> Self {
+        Self {
+            faults_max,
+            until: AtomicU64::new(0),
+            by_faults: AtomicBool::new(false),
+            faults_in_a_row: AtomicU32::new(0),
+            by_operator: AtomicBool::new(false),
+        }
+    }
+
     /// Why and for how long no question may start; `None`: go on.
     pub(super) fn held(&self, now: Millis) -> Option<Answer> {
         if self.by_operator.load(Relaxed) {
@@ -74,7 +84,7 @@ impl Pause {
         };
         if matches!(why, CouldNotAsk::Configuration | CouldNotAsk::NotFound) {
             let faults = self.faults_in_a_row.fetch_add(1, Relaxed) + 1;
-            if faults >= FAULTS_MAX && self.begin(now, FAULT_PAUSE_MS, true) {
+            if faults >= self.faults_max && self.begin(now, FAULT_PAUSE_MS, true) {
                 return Noted::Misconfigured(FAULT_PAUSE_MS);
             }
             return Noted::Unchanged;
@@ -117,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_owner_that_says_later_is_left_alone_until_then() {
-        let pause = Pause::default();
+        let pause = Pause::new(20);
         let later = could_not(CouldNotAsk::TooManyRequests, Some(2_000));
         assert_eq!(pause.note(&later, 1_000), Noted::OwnerSaidLater(2_000));
         assert_eq!(pause.note(&later, 1_500), Noted::Unchanged, "said once");
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn twenty_refusals_in_a_row_pause_a_type_and_any_answer_breaks_the_row() {
-        let pause = Pause::default();
+        let pause = Pause::new(20);
         let refused = could_not(CouldNotAsk::Configuration, None);
         for _ in 0..19 {
             assert_eq!(pause.note(&refused, 10), Noted::Unchanged);
@@ -156,8 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn a_type_may_be_paused_by_its_first_refusal() {
+        let pause = Pause::new(1);
+        let refused = could_not(CouldNotAsk::NotFound, None);
+        assert_eq!(pause.note(&refused, 10), Noted::Misconfigured(30_000));
+    }
+
+    #[test]
     fn what_an_operator_paused_rests_until_it_is_resumed() {
-        let pause = Pause::default();
+        let pause = Pause::new(20);
         pause.set_by_operator(true);
         let paused = Some(could_not(CouldNotAsk::Paused, None));
         assert_eq!(pause.held(10), paused);
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_owner_that_is_down_is_not_misconfigured() {
-        let pause = Pause::default();
+        let pause = Pause::new(20);
         for _ in 0..100 {
             assert_eq!(
                 pause.note(&could_not(CouldNotAsk::ServerError, None), 10),

@@ -80,6 +80,7 @@ pub const EVERY_FIELD: &[(&str, &str)] = &[
     ("order_types.NAME.ceiling.in_flight", "1"),
     ("order_types.NAME.ceiling.callers_share", "0.1"),
     ("order_types.NAME.ceiling.first_share", "0"),
+    ("order_types.NAME.ceiling.refusals_in_a_row", "1"),
 ];
 
 /// Sections, which have no value of their own.

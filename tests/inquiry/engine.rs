@@ -322,6 +322,34 @@ async fn at_the_stop_what_waits_comes_back_and_what_was_asked_is_waited_for() {
     assert_eq!(world.answer().await.answer, not_started());
 }
 
+/// The owner refuses every question: how many it takes to let the type rest is the type's own, and
+/// another number is in effect once it was configured.
+#[tokio::test]
+async fn a_type_rests_after_as_many_refusals_as_it_was_configured_with() {
+    let owner = OwnerStub::answering("403 No", "", b"").await;
+    let config = |refusals_in_a_row| {
+        let mut config = order_type(owner.url());
+        config.ceiling.refusals_in_a_row = refusals_in_a_row;
+        config
+    };
+    let world = World::new([("transfer", config(3))]);
+    let ask = async || {
+        let wait = Duration::from_mins(1);
+        let order = key("transfer/TX1");
+        world.engine.ask_now(order, None, None, wait).await
+    };
+    for (refusals, more) in [(3, 5), (2, 4)] {
+        let types = [(type_name("transfer"), config(refusals))];
+        world.engine.reconfigure(&types.into()).unwrap();
+        let before = owner.requests();
+        for _ in 0..more {
+            let told = ask().await.answer;
+            assert_eq!(told.label(), "configuration");
+        }
+        assert_eq!(owner.requests() - before, refusals as usize);
+    }
+}
+
 #[tokio::test]
 async fn an_engine_refuses_what_it_could_never_ask_with_the_key_of_the_mistake() {
     let refuse = |config: OrderTypeConfig| {

@@ -25,6 +25,7 @@ const BANK_CEILING: Ceiling = Ceiling {
     in_flight: 256,
     callers_share: 0.2,
     first_share: 0.5,
+    refusals_in_a_row: 20,
 };
 
 /// More questions than any schedule of this world has.
