@@ -5,36 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Question;
-use super::budget::{Budget, Standing};
-use super::condition::Condition;
 use super::dispatch::Dispatcher;
-use super::flights::{Flights, Side};
-use super::http::Http;
 use super::job::{AnswerNow, Job, QuestionNow, not_started, refused};
+use super::lane::Lane;
 use super::owner::Owner;
-use super::pause::Pause;
-use super::tally::Tally;
-use super::template::Template;
-use super::turns::{Queues, Turns};
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::config::{OrderTypeConfig, QueryFault};
-use crate::domain::answer::{Contract, CouldNotAsk};
+use crate::domain::answer::CouldNotAsk;
 use crate::domain::order::{OrderKey, TypeName};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::script::BATCH;
-
-/// The most people's questions that wait for one type at a time; more are turned away.
-const NOW_MAX: usize = 256;
-
-/// Bounds of a lane's queue. The budget decides within them, the upper one keeps it below 100 MB.
-const QUEUE_MIN: u32 = 256;
-const QUEUE_MAX: u32 = 262_144;
 
 /// Asks owners. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -54,21 +41,6 @@ impl std::fmt::Debug for Dispatch {
     }
 }
 
-/// The way to one order type's dispatcher.
-#[derive(Debug)]
-struct Lane {
-    /// What it was made of.
-    config: OrderTypeConfig,
-    /// Ends its dispatcher.
-    retired: CancellationToken,
-    first: mpsc::Sender<Question>,
-    rest: mpsc::Sender<Question>,
-    now: mpsc::Sender<QuestionNow>,
-    budget: Budget,
-    flights: Arc<Flights>,
-    owner: Arc<Owner>,
-}
-
 /// What an engine needs of the rest of the worker.
 #[derive(Clone, Debug)]
 pub struct Around {
@@ -83,7 +55,7 @@ pub struct Around {
 }
 
 /// What each type's dispatcher is made of.
-type Made = Vec<(Arc<Owner>, Turns)>;
+type Made = Vec<(Arc<Lane>, Turns)>;
 
 /// Why no engine can be made of a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -132,16 +104,14 @@ impl Engine {
             };
             tasks.spawn(dispatcher.run(stop.clone(), retired));
         }));
-        for (owner, turns) in made {
-            engine.dispatch(owner, turns);
+        for (lane, turns) in made {
+            engine.dispatch(&lane, turns);
         }
         Ok(engine)
     }
 
-    fn dispatch(&self, owner: Arc<Owner>, turns: Turns) {
-        if let Some(lane) = self.lane(&owner.order_type) {
-            (self.dispatch.0)(owner, turns, lane.retired.clone());
-        }
+    fn dispatch(&self, lane: &Lane, turns: Turns) {
+        (self.dispatch.0)(Arc::clone(&lane.owner), turns, lane.retired.clone());
     }
 
     /// Takes other order types: those that are new or have changed begin anew, and what waited for
@@ -154,35 +124,34 @@ impl Engine {
         &self,
         types: &BTreeMap<TypeName, OrderTypeConfig>,
     ) -> Result<(), EngineError> {
-        let old = self.read().clone();
-        let kept = |name: &TypeName, config: &OrderTypeConfig| {
-            old.get(name).filter(|lane| lane.config == *config)
-        };
-        let (mut lanes, mut made) = (BTreeMap::new(), Vec::new());
+        let mut old = self.read().clone();
+        let (mut lanes, mut made, mut replaced) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (name, config) in types {
-            if let Some(lane) = kept(name, config) {
-                lanes.insert(name.clone(), Arc::clone(lane));
-                continue;
-            }
-            let (lane, turns) = Lane::new(name, config, &self.around)?;
-            if let Some(before) = old.get(name) {
-                let paused = before.owner.pause.is_by_operator();
-                lane.owner.pause.set_by_operator(paused);
-            }
-            made.push((Arc::clone(&lane.owner), turns));
-            lanes.insert(name.clone(), Arc::new(lane));
+            let lane = match old.remove(name) {
+                Some(kept) if kept.config == *config => kept,
+                before => {
+                    let (lane, turns) = Lane::new(name, config, &self.around)?;
+                    let lane = Arc::new(lane);
+                    if let Some(before) = before {
+                        let paused = before.owner.pause.is_by_operator();
+                        lane.owner.pause.set_by_operator(paused);
+                        replaced.push(before);
+                    }
+                    made.push((Arc::clone(&lane), turns));
+                    lane
+                }
+            };
+            lanes.insert(name.clone(), lane);
         }
         *self.lanes.write().unwrap_or_else(PoisonError::into_inner) = lanes;
-        for (name, lane) in old {
-            if types.get(&name).is_none_or(|config| lane.config != *config) {
-                lane.retired.cancel();
-            }
-            if !types.contains_key(&name) {
-                lane.owner.retire();
-            }
+        for lane in replaced.iter().chain(old.values()) {
+            lane.retired.cancel();
         }
-        for (owner, turns) in made {
-            self.dispatch(owner, turns);
+        for gone in old.values() {
+            gone.owner.retire();
+        }
+        for (lane, turns) in made {
+            self.dispatch(&lane, turns);
         }
         Ok(())
     }
@@ -203,8 +172,9 @@ impl Engine {
         let (mut lanes, mut all) = (BTreeMap::new(), Vec::new());
         for (order_type, config) in types {
             let (lane, turns) = Lane::new(order_type, config, around)?;
-            all.push((Arc::clone(&lane.owner), turns));
-            lanes.insert(order_type.clone(), Arc::new(lane));
+            let lane = Arc::new(lane);
+            all.push((Arc::clone(&lane), turns));
+            lanes.insert(order_type.clone(), lane);
         }
         let engine = Self {
             lanes: Arc::new(RwLock::new(lanes)),
@@ -286,23 +256,8 @@ impl Engine {
     /// only what may start then. 0 while more questions than may be in flight wait for their start,
     /// while the type is paused, and for a type that is not configured.
     pub fn permits(&self, order_type: &TypeName) -> u32 {
-        self.lane(order_type).map_or(0, |lane| {
-            if lane
-                .owner
-                .pause
-                .held(self.around.clock.monotonic())
-                .is_some()
-            {
-                return 0;
-            }
-            let waiting = |queue: &mpsc::Sender<Question>| queue.max_capacity() - queue.capacity();
-            lane.budget.permits(Standing {
-                overdue: waiting(&lane.first) + waiting(&lane.rest),
-                in_flight: lane.flights.taken(Side::Shards),
-                pace: lane.flights.pace(),
-                slowed_to: lane.owner.condition.slowed_to(),
-            })
-        })
+        let now = self.around.clock.monotonic();
+        self.lane(order_type).map_or(0, |lane| lane.permits(now))
     }
 
     /// Pauses a type by an operator's word, or ends that: nothing is claimed for it, and what waits or
@@ -331,75 +286,5 @@ impl Engine {
         if let Some(lane) = self.lane(order_type) {
             lane.budget.report(shard, claimed);
         }
-    }
-}
-
-impl Lane {
-    fn new(
-        order_type: &TypeName,
-        config: &OrderTypeConfig,
-        around: &Around,
-    ) -> Result<(Self, Turns), EngineError> {
-        let ceiling = &config.ceiling;
-        let (per_second, in_flight) = (ceiling.questions_per_second, ceiling.in_flight);
-        let shares = [ceiling.callers_share, ceiling.first_share];
-        let possible = per_second > 0.0
-            && per_second <= 1e6
-            && (1..=65_536).contains(&in_flight)
-            && shares.iter().all(|share| (0.0..=0.9).contains(share))
-            && shares.iter().sum::<f64>() <= 0.9;
-        if !possible {
-            return Err(EngineError::Ceiling(order_type.clone()));
-        }
-        let template =
-            Template::load(order_type, &config.query).map_err(|fault| EngineError::Template {
-                order_type: order_type.clone(),
-                fault,
-            })?;
-        let owner = Arc::new(Owner {
-            order_type: order_type.clone(),
-            template,
-            http: Http::new(around.clock, in_flight, &config.query)?,
-            timeout: config.query.timeout,
-            contract: Contract {
-                not_found_is_unknown: config.query.not_found_is_unknown,
-                mapping: config.answer.clone(),
-            },
-            pause: Pause::new(ceiling.refusals_in_a_row),
-            condition: Condition::default(),
-            tally: Tally::default(),
-            metrics: Arc::clone(&around.metrics),
-            type_metrics: around.metrics.order_type(order_type),
-            clock: around.clock,
-        });
-        let budget = Budget::new(per_second, in_flight);
-        let queue = budget.limit().clamp(QUEUE_MIN, QUEUE_MAX) as usize;
-        let (first, first_receiver) = mpsc::channel(queue);
-        let (rest, rest_receiver) = mpsc::channel(queue);
-        let (now, now_receiver) = mpsc::channel(NOW_MAX);
-        let queues = Queues {
-            now: now_receiver,
-            first: first_receiver,
-            rest: rest_receiver,
-        };
-        let [callers, firsts] = shares;
-        let flights = Flights::new(in_flight, callers);
-        let turns = Turns::new(
-            Arc::clone(&owner),
-            Arc::clone(&flights),
-            (per_second, [callers, firsts, 1.0 - callers - firsts]),
-            queues,
-        );
-        let lane = Self {
-            config: config.clone(),
-            retired: CancellationToken::new(),
-            first,
-            rest,
-            now,
-            budget,
-            flights,
-            owner,
-        };
-        Ok((lane, turns))
     }
 }

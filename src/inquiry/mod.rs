@@ -10,6 +10,7 @@ mod engine;
 mod flights;
 mod http;
 mod job;
+mod lane;
 mod names;
 mod owner;
 mod pause;

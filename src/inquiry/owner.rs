@@ -165,7 +165,7 @@ mod tests {
         };
         let config = OrderTypeConfig::new("http://127.0.0.1:9/".to_owned());
         let (_, made) = Engine::build(&BTreeMap::from([(name, config)]), &around).unwrap();
-        Arc::clone(&made[0].0)
+        Arc::clone(&made[0].0.owner)
     }
 
     fn note(owner: &Owner, answer: &Answer, now: Millis) {

@@ -196,10 +196,10 @@ impl World {
             stop: CancellationToken::new(),
         };
         let (engine, mut lanes) = Engine::build(&self.types, &around).unwrap();
-        let (owner, turns) = lanes.pop().unwrap();
+        let (lane, turns) = lanes.pop().unwrap();
         self.workers.push(Worker {
             engine,
-            owner,
+            owner: Arc::clone(&lane.owner),
             turns,
             wake_us: 0,
         });
