@@ -3,6 +3,7 @@
 //! tells an upper bound, the time from the first answer on counted from the first question.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::seen::{quantile, results};
 use crate::stage::{Question, SHARDS, Stage};
 
 /// Events are published so long before their order is due.
-const LEAD: Duration = Duration::from_secs(3);
+pub const LEAD: Duration = Duration::from_secs(3);
 /// From the first answer to the second question.
 const AGAIN_MS: i64 = 1_000;
 
@@ -60,12 +61,13 @@ pub async fn take(name: &'static str, due_per_second: u64, hangs: u32) {
     stage.settled(orders as usize, Duration::from_mins(5)).await;
     results(&stage.site, orders as usize);
 
-    let ([p50, p99, most], asked) = after.quantiles_since(&before, "settled_lateness_seconds");
+    let ([p50, p99, most], asked) =
+        after.quantiles_since(&before, "settled_lateness_seconds", "transfer");
     println!(
         "figure: {name}: its own metric: {asked:.0} questions, late p50 <= {p50} ms, p99 <= {p99} \
          ms, all <= {most} ms"
     );
-    let mut late = Late::of(&stage.questions().await, &stream, warm_until);
+    let mut late = Late::of(&stage.questions().await, &stream, warm_until..until);
     println!(
         "figure: {name}: by the bank, first questions: {}",
         tell(&mut late.first)
@@ -85,18 +87,23 @@ pub async fn take(name: &'static str, due_per_second: u64, hangs: u32) {
 
 /// Milliseconds from due to arrival.
 #[derive(Default)]
-struct Late {
-    first: Vec<i64>,
-    second: Vec<i64>,
+pub struct Late {
+    pub first: Vec<i64>,
+    pub second: Vec<i64>,
     /// The first, by shard: a shard whose clock is slow is late each time.
     by_shard: Vec<Vec<i64>>,
 }
 
 impl Late {
-    /// Of orders that were due first from `from` on and got an answer to each of their questions.
-    fn of(questions: &[Question], stream: &Stream, from: u64) -> Self {
+    /// Of the stream's orders that were due first at a time in `due`. A second question counts where
+    /// the first got its answer: what is asked again because nobody answered is not due at a time
+    /// that can be told from outside.
+    pub fn of(questions: &[Question], stream: &Stream, due: Range<u64>) -> Self {
         let mut orders: BTreeMap<u64, Vec<&Question>> = BTreeMap::new();
-        for question in questions {
+        let own = questions
+            .iter()
+            .filter(|question| stream.orders.contains(&question.order));
+        for question in own {
             orders.entry(question.order).or_default().push(question);
         }
         let mut late = Self {
@@ -104,19 +111,17 @@ impl Late {
             ..Self::default()
         };
         for (order, asked) in orders {
-            let due = stream.due(order);
-            if due < from || asked.iter().any(|question| question.hangs) {
+            let first_due = stream.due(order);
+            if !due.contains(&first_due) {
                 continue;
             }
-            let arrived: Vec<i64> = asked
-                .iter()
-                .map(|question| question.arrived.cast_signed())
-                .collect();
-            let first = arrived[0] - due.cast_signed();
+            let arrived = asked[0].arrived.cast_signed();
+            let first = arrived - first_due.cast_signed();
             late.first.push(first);
             late.by_shard[shard(&key(stream.order_type, order))].push(first);
-            if let Some(second) = arrived.get(1) {
-                late.second.push(second - arrived[0] - AGAIN_MS);
+            if let Some(second) = asked.get(1).filter(|_| !asked[0].hangs) {
+                let second = second.arrived.cast_signed();
+                late.second.push(second - arrived - AGAIN_MS);
             }
         }
         late
@@ -133,7 +138,7 @@ impl Late {
 }
 
 /// Two clocks of milliseconds are compared, so a question may seem to come one of them early.
-fn tell(late: &mut [i64]) -> String {
+pub fn tell(late: &mut [i64]) -> String {
     late.sort_unstable();
     let early = late.iter().filter(|late| **late < -1).count();
     format!(

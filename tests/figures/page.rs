@@ -34,11 +34,16 @@ impl Page {
         self.sum(r#"settled_shards{phase="open""#) as u64
     }
 
-    /// Upper bounds in milliseconds of p50, p99 and the highest of what this histogram took in since
-    /// `before`, and how many that were.
-    pub fn quantiles_since(&self, before: &Self, family: &str) -> ([f64; 3], f64) {
+    /// Upper bounds in milliseconds of p50, p99 and the highest of what this histogram of an order
+    /// type took in since `before`, and how many that were.
+    pub fn quantiles_since(
+        &self,
+        before: &Self,
+        family: &str,
+        order_type: &str,
+    ) -> ([f64; 3], f64) {
         let buckets = |page: &Self| -> Vec<(f64, f64)> {
-            let prefix = format!("{family}_bucket");
+            let prefix = format!(r#"{family}_bucket{{type="{order_type}","#);
             let all = page
                 .0
                 .iter()
