@@ -28,17 +28,7 @@ pub async fn take(name: &'static str) {
     // Time to fold them, with room.
     let at = now() + 10_000 + orders as u64 / 5;
     publisher.published(records(warm..warm + orders, at)).await;
-    let folded = async {
-        while stage
-            .page()
-            .await
-            .sum(r#"settled_events_total{outcome="added""#)
-            < (warm + orders) as f64
-        {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(WITHIN, folded).await.unwrap();
+    stage.added(warm + orders, WITHIN).await;
     let left = at.saturating_sub(now());
     assert!(left > 1_000, "folded only {left} ms before they are due");
     tokio::time::sleep(Duration::from_millis(left - 500)).await;

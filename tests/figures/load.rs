@@ -9,6 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
 use settled::clock::Clock;
 use settled::domain::wire_time;
+use tokio::task::JoinHandle;
 
 use crate::checker::Site;
 use crate::checker::logs::shard_of;
@@ -132,5 +133,36 @@ impl Stream {
             next = next.max(to);
             sent.store(next - self.orders.start, Ordering::Relaxed);
         }
+    }
+}
+
+/// Orders of type `transfer` that keep coming, from number 0 on.
+pub struct Traffic {
+    sent: Arc<AtomicU64>,
+    stop: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Traffic {
+    pub fn start(site: &Site, per_second: u64) -> Self {
+        let publisher = Publisher::of(site);
+        let stream = Stream {
+            order_type: "transfer",
+            orders: 0..u64::MAX,
+            per_second,
+            first_due: None,
+        };
+        let [sent, stop] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+        let counts = (Arc::clone(&sent), Arc::clone(&stop));
+        let task =
+            tokio::task::spawn_blocking(move || stream.run(&publisher, &counts.0, &counts.1));
+        Self { sent, stop, task }
+    }
+
+    /// Ends it; how many orders there were.
+    pub async fn end(self) -> usize {
+        self.stop.store(1, Ordering::Relaxed);
+        self.task.await.unwrap();
+        self.sent.load(Ordering::Relaxed) as usize
     }
 }

@@ -4,15 +4,17 @@
 //!
 //! `cargo test --release --test figures -- --ignored --nocapture`
 //!
-//! Nothing about time is asserted; that every order has exactly one result is, wherever orders settle.
+//! No speed is asserted. What is promised is: exactly one result of each order, wherever orders settle,
+//! no order falsely exhausted, no sliding second above its ceiling, no drain longer than it leaves.
 //!
 //! | variable | default | |
 //! |---|---|---|
 //! | `SETTLED_FIGURES_ONLY` | all | rows whose names begin so, `lateness,wipe` |
-//! | `SETTLED_FIGURES_ORDERS` | 100000 | orders of `life`, and of `instant` |
+//! | `SETTLED_FIGURES_ORDERS` | 100000 | orders of `life`, `instant` and `ceiling-drain` |
 //! | `SETTLED_FIGURES_VIEW` | 1000000 | orders in the view of `wipe` and `memory` |
-//! | `SETTLED_FIGURES_SECONDS` | 30 | measured, of `idle` and each row `lateness` |
-//! | `SETTLED_FIGURES_WARM_SECONDS` | 10 | before that, at the same rate |
+//! | `SETTLED_FIGURES_SECONDS` | 30 | measured, of `idle`, each row `lateness`, and `neighbour` before |
+//! | `SETTLED_FIGURES_WARM_SECONDS` | 10 | before that, at the same rate; also of `outage` |
+//! | `SETTLED_FIGURES_OUTAGE_SECONDS` | 60 | for so long the bank is out, of `outage` and `neighbour` |
 //! | `SETTLED_FIGURES_RUNS` | 3 | of each kind of takeover |
 //! | `SETTLED_FIGURES_IN_FLIGHT` | 1024 | `in_flight` of the ceiling |
 
@@ -32,6 +34,7 @@ mod plain_http;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ceiling;
 mod idle;
 mod instant;
 mod lateness;
@@ -39,6 +42,9 @@ mod life;
 mod load;
 mod machine;
 mod memory;
+mod neighbour;
+mod outage;
+mod pace;
 mod page;
 mod redis_cost;
 mod seen;
@@ -67,6 +73,14 @@ fn rows() -> Vec<Row> {
             Box::pin(lateness::take(name, 5_000, 0))
         }),
         ("instant", |name| Box::pin(instant::take(name))),
+        ("ceiling-drain", |name| Box::pin(ceiling::take(name))),
+        ("neighbour", |name| Box::pin(neighbour::take(name))),
+        ("outage-refusing", |name| {
+            Box::pin(outage::take(name, outage::Out::Refuses))
+        }),
+        ("outage-hanging", |name| {
+            Box::pin(outage::take(name, outage::Out::Hangs))
+        }),
         ("takeover-graceful", |name| {
             Box::pin(takeover::take(name, takeover::Going::Terminated))
         }),

@@ -16,6 +16,8 @@ pub struct Record {
     pub order: u64,
     pub key: String,
     pub at: u64,
+    /// A result that is none of its order's own.
+    pub exhausted: bool,
 }
 
 /// All that was published about orders.
@@ -38,11 +40,13 @@ pub fn results(site: &Site, count: usize) -> Vec<Record> {
 fn read(site: &Site, topic: &str) -> Vec<Record> {
     let records = read_raw(&site.broker.bootstrap, topic, Isolation::Committed);
     let record = |record: crate::support::topics::Seen| {
+        let exhausted = record.header("settled-outcome") == Some("exhausted");
         let key = String::from_utf8(record.key.unwrap()).unwrap();
         Record {
             order: number(&key),
             key,
             at: record.time.cast_unsigned(),
+            exhausted,
         }
     };
     records.into_iter().map(record).collect()

@@ -8,13 +8,16 @@ use crate::checker::process::{Process, Worker, settled};
 use crate::checker::{Site, size};
 use crate::machine::{Meter, peak_mb};
 use crate::page::Page;
-use crate::plain_http::get;
+use crate::plain_http::{get, send};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::{self, unique};
 
 /// N, the default of the product.
 pub const SHARDS: i32 = 16;
+
+/// Questions a second: a ceiling that stops nobody.
+const NO_CEILING: u64 = 100_000;
 
 /// What stands in a row.
 pub struct Stage {
@@ -32,10 +35,25 @@ impl Stage {
         bank: &[&str],
         types: &[(&'static str, &'static str)],
     ) -> Self {
+        Self::under(name, NO_CEILING, bank, types).await
+    }
+
+    /// As [`Stage::open`], under a ceiling of so many questions a second for each type.
+    pub async fn under(
+        name: &'static str,
+        ceiling: u64,
+        bank: &[&str],
+        types: &[(&'static str, &'static str)],
+    ) -> Self {
         let redis = RedisServer::start(&[]).unwrap();
         let site = Site::on(support::kafka().unwrap(), redis, name, SHARDS);
         let (bank, bank_at) = start_bank(&site, bank).await;
-        std::fs::write(site.config(), config(&site, bank_at, types)).unwrap();
+        let text = format!(
+            "{}{}",
+            deployment(&site),
+            order_types(bank_at, ceiling, types)
+        );
+        std::fs::write(site.config(), text).unwrap();
         site.create_topics();
         Self {
             name,
@@ -53,10 +71,25 @@ impl Stage {
         types: &[(&'static str, &'static str)],
     ) -> Self {
         let mut stage = Self::open(name, bank, types).await;
-        let worker = stage.worker(&[]).await;
-        stage.workers.push(worker);
-        stage.all_open().await;
+        stage.grow(1).await;
         stage
+    }
+
+    /// So many workers more; returns when every shard is open and each worker has some.
+    pub async fn grow(&mut self, workers: usize) {
+        for _ in 0..workers {
+            let worker = self.worker(&[]).await;
+            self.workers.push(worker);
+        }
+        self.all_open().await;
+    }
+
+    /// Changes how the bank behaves, as `PATCH /behaviour` takes it; when that was said, in Unix
+    /// milliseconds.
+    pub async fn bank_is(&self, change: &str) -> u64 {
+        let reply = send(self.bank_at, "PATCH", "/behaviour", change.as_bytes()).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        crate::load::now()
     }
 
     /// One more worker; it may own nothing yet.
@@ -89,6 +122,17 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let settled = self.page().await.sum("settled_results_total");
             (settled >= count as f64).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until so many orders were folded into the view.
+    pub async fn added(&self, count: usize, within: Duration) {
+        eventually("all are in the view", within, async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let page = self.page().await;
+            let added = page.sum(r#"settled_events_total{outcome="added""#);
+            (added >= count as f64).then_some(())
         })
         .await;
     }
@@ -141,11 +185,10 @@ async fn start_bank(site: &Site, options: &[&str]) -> (Process, SocketAddr) {
     (process, at)
 }
 
-/// The product's defaults, but for a ceiling that stops nobody.
-fn config(site: &Site, bank: SocketAddr, types: &[(&str, &str)]) -> String {
+/// The product's defaults.
+fn deployment(site: &Site) -> String {
     let names = &site.names;
-    let in_flight = size("SETTLED_FIGURES_IN_FLIGHT", 1_024);
-    let mut text = format!(
+    format!(
         r#"
 app = "{}"
 shards = {SHARDS}
@@ -160,14 +203,19 @@ admin.listen = "127.0.0.1:0"
         names.results,
         names.dead_letters,
         site.redis.url
-    );
+    )
+}
+
+fn order_types(bank: SocketAddr, ceiling: u64, types: &[(&str, &str)]) -> String {
+    let in_flight = size("SETTLED_FIGURES_IN_FLIGHT", 1_024);
+    let mut text = String::new();
     for (name, schedule) in types {
         text += &format!(
             r#"
 [order_types.{name}]
 query = {{ url = "http://{bank}/", timeout = "2s" }}
 schedule = {{ in_progress = ["{schedule}"] }}
-ceiling = {{ questions_per_second = 100000, in_flight = {in_flight} }}
+ceiling = {{ questions_per_second = {ceiling}, in_flight = {in_flight} }}
 "#
         );
     }
@@ -182,6 +230,8 @@ pub struct Question {
     pub arrived: u64,
     /// Whether it got no answer.
     pub hangs: bool,
+    /// Whether it got a status.
+    pub answered: bool,
 }
 
 impl Stage {
@@ -193,10 +243,12 @@ impl Stage {
         let read = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let order = line["order"].as_str().unwrap();
+            let given = line["given"].as_str().unwrap();
             Question {
                 order: crate::load::number(order),
                 arrived: line["arrived"].as_u64().unwrap(),
-                hangs: line["given"] == "hang",
+                hangs: given == "hang",
+                answered: given.len() == 1,
             }
         };
         log.lines().map(read).collect()

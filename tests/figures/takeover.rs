@@ -1,16 +1,13 @@
 //! Two workers under load; one goes, as an operator, a crash or a frozen machine makes it go. How long
 //! until its shards are open again, and how long nothing was asked and no result written in them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use settled::clock::Clock;
-use tokio::task::JoinHandle;
 
 use crate::checker::process::Worker;
 use crate::checker::size;
-use crate::load::{Publisher, Stream, now, shard};
+use crate::load::{Traffic, now, shard};
 use crate::page::Page;
 use crate::seen::{Ends, results};
 use crate::stage::{SHARDS, Stage};
@@ -74,7 +71,7 @@ async fn run(name: &'static str, going: Going) -> [f64; 3] {
         stage.workers.push(worker);
     }
     stage.all_open().await;
-    let traffic = Traffic::start(&stage);
+    let traffic = Traffic::start(&stage.site, PER_SECOND);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let moving = shards_of(&stage.workers[0]);
     let keeping = shards_of(&stage.workers[1]);
@@ -216,35 +213,4 @@ fn silence(
         }
     }
     longest as f64 / 1e3
-}
-
-/// Orders that keep coming.
-struct Traffic {
-    sent: Arc<AtomicU64>,
-    stop: Arc<AtomicU64>,
-    task: JoinHandle<()>,
-}
-
-impl Traffic {
-    fn start(stage: &Stage) -> Self {
-        let publisher = Publisher::of(&stage.site);
-        let stream = Stream {
-            order_type: "transfer",
-            orders: 0..u64::MAX,
-            per_second: PER_SECOND,
-            first_due: None,
-        };
-        let [sent, stop] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
-        let counts = (Arc::clone(&sent), Arc::clone(&stop));
-        let task =
-            tokio::task::spawn_blocking(move || stream.run(&publisher, &counts.0, &counts.1));
-        Self { sent, stop, task }
-    }
-
-    /// Ends it; how many orders there were.
-    async fn end(self) -> usize {
-        self.stop.store(1, Ordering::Relaxed);
-        self.task.await.unwrap();
-        self.sent.load(Ordering::Relaxed) as usize
-    }
 }
