@@ -16,13 +16,17 @@ use crate::store::{Acquired, StoreError};
 /// Pause before another look at something that only a person can mend.
 const REST_DAMAGED: Millis = 10_000;
 
+/// The same where a command in Redis mends it at once: whoever gave it sees the shard come back.
+const REST_OUT_OF_RANGE: Millis = 3_000;
+
 impl Core {
     /// Begins a new generation; rests first when the last recovery began a moment ago.
     pub(super) fn recover(&mut self, cause: Cause, out: &mut Output) {
         self.end_generation(out);
         out.notes.push(Note::Recovering(cause));
         let rest = match cause {
-            Cause::Damaged | Cause::OutOfRange => self.mono + REST_DAMAGED,
+            Cause::Damaged => self.mono + REST_DAMAGED,
+            Cause::OutOfRange => self.mono + REST_OUT_OF_RANGE,
             Cause::Assigned => self.mono,
             _ => self.began + self.plan.rest,
         };

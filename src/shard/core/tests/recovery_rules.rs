@@ -30,7 +30,7 @@ fn a_position_outside_the_log_stops_the_shard_until_it_lies_inside() {
     bench.input(Input::Assigned);
     assert!(out_of_range(&bench));
     assert!(matches!(bench.core.phase(), Phase::Resting(_)));
-    bench.pass(9_999);
+    bench.pass(2_999);
     assert!(matches!(bench.core.phase(), Phase::Resting(_)));
     bench.ends.events = Ends { low: 5, high: 5 };
     bench.pass(1);
