@@ -15,6 +15,11 @@ use crate::plant::{self, Plant};
 /// What ends a transaction that a stopped owner left open; readers are blocked for as long.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long an answer is waited for before its connection is given up. One that died without a word holds
+/// a reader up for a minute otherwise, librdkafka's own, and the API's events as well. For publishers the
+/// library derives it from the transaction's timeout.
+const ANSWER_MS: &str = "10000";
+
 /// The smallest `message.max.bytes` that we take, and the smallest `max.message.bytes` of our topics:
 /// room for an event of 64 KiB with its headers, for any result, and for a whole [`BATCH_BYTES`].
 pub const MESSAGE_BYTES: u64 = 128 * 1024;
@@ -291,6 +296,7 @@ impl Settings {
     pub fn producer(&self) -> ClientConfig {
         let mut config = self.base();
         self.unless_given(&mut config, "linger.ms", "2");
+        self.unless_given(&mut config, "socket.timeout.ms", ANSWER_MS);
         // A dead letter carries the whole original and its reasons; it must fit where the original did.
         self.unless_given(&mut config, "message.max.bytes", "10000000");
         config.set("batch.size", BATCH_BYTES.to_string());
@@ -322,6 +328,7 @@ impl Settings {
 
     fn consumer(&self) -> ClientConfig {
         let mut config = self.base();
+        self.unless_given(&mut config, "socket.timeout.ms", ANSWER_MS);
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error");
@@ -438,6 +445,26 @@ mod tests {
             let member: rdkafka::consumer::BaseConsumer = settings.member().create().unwrap();
             drop(member);
         }
+    }
+
+    #[test]
+    fn a_connection_that_died_without_a_word_is_given_up_in_ten_seconds() {
+        let waits = |given: &[(&str, &str)]| {
+            let settings = settings(given, World::Real);
+            let handles = [
+                settings.member(),
+                settings.reader(),
+                settings.asker(),
+                settings.producer(),
+            ];
+            handles.map(|config| config.get("socket.timeout.ms").map(str::to_owned))
+        };
+        assert_eq!(waits(&[]), ["10000"; 4].map(|ms| Some(ms.to_owned())));
+        let given = waits(&[("socket.timeout.ms", "7000")]);
+        assert_eq!(given, ["7000"; 4].map(|ms| Some(ms.to_owned())));
+        let shorter = settings(&[("transaction.timeout.ms", "5000")], World::Real);
+        let publisher = shorter.publisher(0);
+        assert_eq!(publisher.get("socket.timeout.ms"), None, "the library's");
     }
 
     #[test]
