@@ -11,25 +11,19 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::rig::Rig;
-use crate::rows::{Row, Setup, Strike, Whose};
+use crate::rows::{Row, Setup, Whose};
 
 pub fn rows() -> Vec<Row> {
-    let row = |name, whose, strike: Strike| Row {
-        name,
-        setup: Setup {
-            spread: Duration::from_secs(24),
+    let row = |name, whose| {
+        let setup = Setup {
             stepped: Some(whose),
-            ..Setup::default()
-        },
-        strike,
+            ..Setup::lasting(24)
+        };
+        Row::new(name, setup, |rig| Box::pin(stepped(rig)))
     };
     vec![
-        row("clock-workers-stepped", Whose::Workers, |rig| {
-            Box::pin(stepped(rig))
-        }),
-        row("clock-redis-stepped", Whose::Redis, |rig| {
-            Box::pin(stepped(rig))
-        }),
+        row("clock-workers-stepped", Whose::Workers),
+        row("clock-redis-stepped", Whose::Redis),
     ]
 }
 

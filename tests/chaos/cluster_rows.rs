@@ -12,14 +12,12 @@ use crate::support::eventually;
 use crate::support::redis_cluster::{ask, is_whole, try_ask};
 
 pub fn rows() -> Vec<Row> {
-    let row = |name, seconds, strike: Strike| Row {
-        name,
-        setup: Setup {
-            spread: Duration::from_secs(seconds),
+    let row = |name, seconds, strike: Strike| {
+        let setup = Setup {
             redis_cluster: true,
-            ..Setup::default()
-        },
-        strike,
+            ..Setup::lasting(seconds)
+        };
+        Row::new(name, setup, strike)
     };
     vec![
         row("cluster-in-peace", 12, |_| Box::pin(async {})),

@@ -12,27 +12,23 @@ use tokio::time::sleep;
 use crate::kafka_rows::{admin, options};
 use crate::plain_http::get;
 use crate::rig::Rig;
-use crate::rows::{Row, Setup};
+use crate::rows::{Row, Setup, Strike};
 use crate::support::eventually;
 use crate::support::topics::{Isolation, read_raw};
 
 pub fn rows() -> Vec<Row> {
-    let three = |seconds| Setup {
-        spread: Duration::from_secs(seconds),
-        own_brokers: 3,
-        ..Setup::default()
+    let row = |name, seconds, strike: Strike| {
+        let setup = Setup {
+            own_brokers: 3,
+            ..Setup::lasting(seconds)
+        };
+        Row::new(name, setup, strike)
     };
     vec![
-        Row {
-            name: "kafka-leaders-moved",
-            setup: three(60),
-            strike: |rig| Box::pin(moved(rig)),
-        },
-        Row {
-            name: "kafka-results-unwritable-2min",
-            setup: three(150),
-            strike: |rig| Box::pin(unwritable(rig)),
-        },
+        row("kafka-leaders-moved", 60, |rig| Box::pin(moved(rig))),
+        row("kafka-results-unwritable-2min", 150, |rig| {
+            Box::pin(unwritable(rig))
+        }),
     ]
 }
 

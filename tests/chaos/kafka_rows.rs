@@ -9,69 +9,46 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::time::sleep;
 
+use crate::letters_row;
 use crate::rig::Rig;
-use crate::rows::{Row, Setup};
+use crate::rows::{Row, Setup, Strike};
 use crate::support::topics::{Isolation, Raw, produce, read_raw};
 use crate::trimmed_row;
 
 pub fn rows() -> Vec<Row> {
-    let long = |seconds| Setup {
-        spread: Duration::from_secs(seconds),
-        ..Setup::default()
+    let row = |name, seconds, strike: Strike| Row::new(name, Setup::lasting(seconds), strike);
+    let own = |name, strike: Strike| {
+        let setup = Setup {
+            own_brokers: 1,
+            ..Setup::lasting(20)
+        };
+        Row::new(name, setup, strike)
     };
-    let own = |seconds| Setup {
-        own_brokers: 1,
-        ..long(seconds)
+    let kip848 = Setup {
+        group_protocol: "consumer",
+        ..Setup::lasting(40)
     };
     vec![
-        Row {
-            name: "kafka-frozen-60s",
-            setup: own(20),
-            strike: |rig| Box::pin(frozen(rig)),
-        },
-        Row {
-            name: "kafka-killed-60s",
-            setup: own(20),
-            strike: |rig| Box::pin(killed(rig)),
-        },
-        Row {
-            name: "kafka-foreign-transaction",
-            setup: long(20),
-            strike: |rig| Box::pin(foreign_transaction(rig)),
-        },
-        Row {
-            name: "kafka-group-deleted",
-            setup: long(20),
-            strike: |rig| Box::pin(group_deleted(rig)),
-        },
-        Row {
-            name: "kafka-input-replayed",
-            setup: long(12),
-            strike: |rig| Box::pin(replayed(rig)),
-        },
-        Row {
-            name: "kafka-partitions-doubled",
-            setup: long(20),
-            strike: |rig| Box::pin(doubled(rig)),
-        },
-        Row {
-            name: "kafka-head-trimmed",
-            setup: long(20),
-            strike: |rig| Box::pin(trimmed_row::trimmed(rig)),
-        },
-        Row {
-            name: "kafka-rebalances",
-            setup: long(70),
-            strike: |rig| Box::pin(rebalances(rig)),
-        },
-        Row {
-            name: "kafka-rebalances-kip848",
-            setup: Setup {
-                group_protocol: "consumer",
-                ..long(40)
-            },
-            strike: |rig| Box::pin(rebalances(rig)),
-        },
+        own("kafka-frozen-60s", |rig| Box::pin(frozen(rig))),
+        own("kafka-killed-60s", |rig| Box::pin(killed(rig))),
+        row("kafka-foreign-transaction", 20, |rig| {
+            Box::pin(foreign_transaction(rig))
+        }),
+        row("kafka-group-deleted", 20, |rig| {
+            Box::pin(group_deleted(rig))
+        }),
+        row("kafka-input-replayed", 12, |rig| Box::pin(replayed(rig))),
+        row("kafka-partitions-doubled", 20, |rig| Box::pin(doubled(rig))),
+        row("kafka-head-trimmed", 20, |rig| {
+            Box::pin(trimmed_row::trimmed(rig))
+        }),
+        row("kafka-dead-letters-deleted", 70, |rig| {
+            Box::pin(letters_row::deleted(rig))
+        }),
+        row("kafka-rebalances", 70, |rig| Box::pin(rebalances(rig))),
+        Row::new("kafka-rebalances-kip848", kip848, |rig| {
+            Box::pin(rebalances(rig))
+        }),
     ]
 }
 

@@ -25,6 +25,9 @@ pub struct Way {
     pub no_requests: bool,
     /// What the server sends is swallowed, the same.
     pub no_replies: bool,
+    /// Nothing arrives in either direction until this is over; then all of it does, as TCP has it
+    /// when packets were lost and are sent again.
+    pub held: bool,
 }
 
 /// A proxy, listening until dropped.
@@ -37,7 +40,7 @@ pub struct Proxy {
 
 struct Shared {
     target: Mutex<SocketAddr>,
-    way: Mutex<Way>,
+    way: watch::Sender<Way>,
     draws: Mutex<Random>,
     /// Every connection ends when it changes.
     era: watch::Sender<u64>,
@@ -50,7 +53,7 @@ impl Proxy {
         let at = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
-            way: Mutex::default(),
+            way: watch::Sender::default(),
             draws: Mutex::new(Random::new(seed)),
             era: watch::Sender::new(0),
         });
@@ -74,7 +77,7 @@ impl Proxy {
 
     /// From now on, on connections that stand too.
     pub fn set(&self, way: Way) {
-        *self.shared.way.lock().unwrap() = way;
+        self.shared.way.send_replace(way);
     }
 
     /// Leads elsewhere from now on, and ends every connection.
@@ -91,7 +94,7 @@ impl Proxy {
 
 impl Shared {
     fn way(&self) -> Way {
-        *self.way.lock().unwrap()
+        *self.way.borrow()
     }
 
     async fn connect(&self, client: TcpStream) {
@@ -104,11 +107,11 @@ impl Shared {
         let mut era = self.era.subscribe();
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        let requests = pass(from_client, to_server, || {
+        let requests = pass(from_client, to_server, self.way.subscribe(), || {
             let way = self.way();
             Some((way.delay, way.no_requests))
         });
-        let replies = pass(from_server, to_client, || {
+        let replies = pass(from_server, to_client, self.way.subscribe(), || {
             let way = self.way();
             let lost = self.draws.lock().unwrap().below(100) < way.lost_replies;
             (!lost).then_some((way.delay, way.no_replies))
@@ -126,6 +129,7 @@ impl Shared {
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
+    mut way: watch::Receiver<Way>,
     how: impl Fn() -> Option<(Duration, bool)>,
 ) {
     let (sink, mut source) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
@@ -152,6 +156,9 @@ async fn pass(
     let write = async {
         while let Some((at, piece)) = source.recv().await {
             sleep_until(at).await;
+            if way.wait_for(|way| !way.held).await.is_err() {
+                return;
+            }
             if to.write_all(&piece).await.is_err() {
                 return;
             }

@@ -6,61 +6,35 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::checker::metrics::Page;
+use crate::exhausted::{closed_set, is_as_before};
 use crate::nodes::RedisNode;
 use crate::rig::Rig;
-use crate::rows::{Row, Setup};
+use crate::rows::{Row, Setup, Strike};
 use crate::support::eventually;
 
 pub fn rows() -> Vec<Row> {
-    const AOF: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec"];
-    let row = |name, strike| Row {
-        name,
-        setup: Setup::default(),
-        strike,
-    };
-    let long = |seconds| Setup {
-        spread: Duration::from_secs(seconds),
-        ..Setup::default()
+    let row = |name, seconds, strike: Strike| Row::new(name, Setup::lasting(seconds), strike);
+    let aof = Setup {
+        redis: &["--appendonly", "yes", "--appendfsync", "everysec"],
+        ..Setup::lasting(14)
     };
     vec![
-        Row {
-            setup: long(20),
-            ..row("redis-wiped-three-times", |rig| Box::pin(wiped(rig)))
-        },
-        Row {
-            setup: long(16),
-            ..row("redis-older-snapshot", |rig| Box::pin(set_back(rig)))
-        },
-        Row {
-            setup: long(16),
-            ..row("redis-lagging-replica", |rig| Box::pin(promoted(rig)))
-        },
-        Row {
-            setup: Setup {
-                redis: AOF,
-                ..long(14)
-            },
-            ..row("redis-killed-aof", |rig| Box::pin(killed(rig)))
-        },
-        Row {
-            setup: long(18),
-            ..row("redis-frozen-8s", |rig| Box::pin(frozen(rig)))
-        },
-        row("redis-scripts-flushed", |rig| {
+        row("redis-wiped-three-times", 20, |rig| Box::pin(wiped(rig))),
+        row("redis-older-snapshot", 16, |rig| Box::pin(set_back(rig))),
+        row("redis-lagging-replica", 16, |rig| Box::pin(promoted(rig))),
+        Row::new("redis-killed-aof", aof, |rig| Box::pin(killed(rig))),
+        row("redis-frozen-8s", 18, |rig| Box::pin(frozen(rig))),
+        row("redis-scripts-flushed", 12, |rig| {
             Box::pin(scripts_flushed(rig))
         }),
-        row("redis-clients-killed", |rig| Box::pin(clients_killed(rig))),
-        row("redis-full", |rig| Box::pin(full(rig))),
-        Row {
-            setup: long(20),
-            ..row("redis-buckets-deleted", |rig| {
-                Box::pin(buckets_deleted(rig))
-            })
-        },
-        Row {
-            setup: long(20),
-            ..row("redis-keys-deleted", |rig| Box::pin(keys_deleted(rig)))
-        },
+        row("redis-clients-killed", 12, |rig| {
+            Box::pin(clients_killed(rig))
+        }),
+        row("redis-full", 12, |rig| Box::pin(full(rig))),
+        row("redis-buckets-deleted", 20, |rig| {
+            Box::pin(buckets_deleted(rig))
+        }),
+        row("redis-keys-deleted", 20, |rig| Box::pin(keys_deleted(rig))),
     ]
 }
 
@@ -76,8 +50,10 @@ fn exhausted(redis: &RedisNode) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
-/// FLUSHALL three times under load. Who was exhausted before is so afterwards.
+/// FLUSHALL three times under load. Who was exhausted before is so afterwards; and the list of a type
+/// of which no more comes is the same, entry by entry.
 async fn wiped(rig: &mut Rig) {
+    let closed = closed_set(rig, 40).await;
     for _ in 0..3 {
         let before = eventually(
             "orders are exhausted",
@@ -93,7 +69,9 @@ async fn wiped(rig: &mut Rig) {
             before.is_subset(&exhausted(&rig.redis)).then_some(())
         })
         .await;
+        is_as_before(rig, &closed).await;
         rig.all_open().await;
+        is_as_before(rig, &closed).await;
     }
 }
 
@@ -156,16 +134,7 @@ async fn full(rig: &mut Rig) {
     let settled = rig.results().len();
     rig.redis
         .ask::<()>(&["CONFIG", "SET", "maxmemory", "100kb"]);
-    eventually("intake is paused", Duration::from_secs(20), async || {
-        for worker in &rig.workers {
-            let page = Page::of(worker.admin).await;
-            if page.sum("settled_intake_paused", &[("reason", "store_full")]) > 0 {
-                return Some(());
-            }
-        }
-        None
-    })
-    .await;
+    counts(rig, "settled_intake_paused", &[("reason", "store_full")]).await;
     eventually("draining goes on", Duration::from_secs(20), async || {
         (rig.results().len() >= settled + 20).then_some(())
     })
@@ -182,16 +151,7 @@ async fn buckets_deleted(rig: &mut Rig) {
         rig.redis.ask::<()>(&words);
         sleep(Duration::from_millis(300)).await;
     }
-    eventually("they are put back", Duration::from_mins(2), async || {
-        for worker in &rig.workers {
-            let page = Page::of(worker.admin).await;
-            if page.sum("settled_swept_records_total", &[]) > 0 {
-                return Some(());
-            }
-        }
-        None
-    })
-    .await;
+    counts(rig, "settled_swept_records_total", &[]).await;
 }
 
 /// One key of a hundred is deleted, and at least one of records, of counts and of meta data; marks and
@@ -207,10 +167,14 @@ async fn keys_deleted(rig: &mut Rig) {
         }
         sleep(Duration::from_secs(4)).await;
     }
-    eventually("it is noticed", Duration::from_secs(20), async || {
+    counts(rig, "settled_recoveries_total", &[("cause", "incomplete")]).await;
+}
+
+/// Waits until some worker counts any of this.
+async fn counts(rig: &Rig, family: &str, labels: &[(&str, &str)]) {
+    eventually(family, Duration::from_mins(2), async || {
         for worker in &rig.workers {
-            let page = Page::of(worker.admin).await;
-            if page.sum("settled_recoveries_total", &[("cause", "incomplete")]) > 0 {
+            if Page::of(worker.admin).await.sum(family, labels) > 0 {
                 return Some(());
             }
         }

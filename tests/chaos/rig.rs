@@ -14,8 +14,10 @@ use crate::checker::logs::shard_of;
 use crate::checker::process::{Bank, Worker};
 use crate::checker::{Site, event, key};
 use crate::clock_rows::Clock;
+use crate::exhausted;
+use crate::kafka_nodes::KafkaNode;
 use crate::kept::Logs;
-use crate::nodes::{KafkaNode, RedisNode};
+use crate::nodes::RedisNode;
 use crate::plain_http::get;
 use crate::proxy::Proxy;
 use crate::rows::{Row, Setup, Whose};
@@ -40,7 +42,7 @@ pub struct Ended {
     pub verdict: Verdict,
     /// From the end of the fault until every shard was open and had published what was said to it then.
     pub whole: Duration,
-    took: Duration,
+    pub took: Duration,
 }
 
 impl fmt::Display for Ended {
@@ -87,6 +89,22 @@ pub fn carry_out(row: &Row, seed: u64) -> Ended {
     })
 }
 
+/// The brokers of a run's own, if it has any; where the checker finds one; and the proxy before it.
+async fn brokers(setup: &Setup, seed: u64) -> (Vec<KafkaNode>, &'static Broker, Option<Proxy>) {
+    let (nodes, proxy) = if setup.kafka_proxy {
+        let (node, proxy) = KafkaNode::behind_proxy(seed).await;
+        (vec![node], Some(proxy))
+    } else if setup.own_brokers > 0 {
+        (KafkaNode::start(setup.own_brokers).await, None)
+    } else {
+        return (Vec::new(), support::kafka().unwrap(), None);
+    };
+    let at: Vec<&str> = nodes.iter().map(|node| node.at.as_str()).collect();
+    // A site borrows its broker for ever; this is no more than its address.
+    let broker = Box::leak(Box::new(Broker::at(at.join(","))));
+    (nodes, broker, proxy)
+}
+
 /// What a run consists of. The site is dropped last, its files with it.
 pub struct Rig {
     /// The workers that run now.
@@ -101,6 +119,8 @@ pub struct Rig {
     pub kafka: Vec<KafkaNode>,
     /// In the way of every connection of a worker to Redis.
     pub to_redis: Proxy,
+    /// The same to the broker, where the row asks for it.
+    pub to_kafka: Option<Proxy>,
     /// Of the clock that can be stepped.
     pub clock: Clock,
     stepped: Option<Whose>,
@@ -116,9 +136,9 @@ impl Rig {
             spread,
             redis,
             redis_cluster,
-            own_brokers,
             group_protocol,
             stepped,
+            ..
         } = row.setup.clone();
         let clock = Clock::right();
         let environment = clock.of(stepped == Some(Whose::Redis));
@@ -136,16 +156,9 @@ impl Rig {
         }
         let url = RedisServer::at(urls.join(","));
         let name = format!("{}-{seed}", row.name);
-        let (kafka, broker) = if own_brokers > 0 {
-            let nodes = KafkaNode::start(own_brokers).await;
-            let at: Vec<&str> = nodes.iter().map(|node| node.at.as_str()).collect();
-            let broker = Broker::at(at.join(","));
-            // A site borrows its broker for ever; this is no more than its address.
-            (nodes, &*Box::leak(Box::new(broker)))
-        } else {
-            (Vec::new(), support::kafka().unwrap())
-        };
+        let (kafka, broker, to_kafka) = brokers(&row.setup, seed).await;
         let mut site = Site::on(broker, url, &name, SHARDS);
+        site.kafka_behind = to_kafka.as_ref().map(|proxy| proxy.at.to_string());
         site.group_protocol = group_protocol;
         site.session_ms = 1_500;
         let bank = site
@@ -161,6 +174,7 @@ impl Rig {
             redis_cluster,
             kafka,
             to_redis,
+            to_kafka,
             clock,
             stepped,
             gone: Vec::new(),
@@ -207,6 +221,7 @@ impl Rig {
         publishing.await.unwrap();
         self.decided().await;
         self.all_open().await;
+        exhausted::is_what_results_say(&self).await;
         let told = callers.told();
         drop(callers);
         let verified = self.site.settled(&["verify"]);

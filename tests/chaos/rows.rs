@@ -17,6 +17,16 @@ pub struct Row {
     pub strike: Strike,
 }
 
+impl Row {
+    pub fn new(name: &'static str, setup: Setup, strike: Strike) -> Self {
+        Self {
+            name,
+            setup,
+            strike,
+        }
+    }
+}
+
 /// What stands below the workers.
 #[derive(Clone)]
 pub struct Setup {
@@ -28,6 +38,8 @@ pub struct Setup {
     pub redis_cluster: bool,
     /// So many brokers that may be stopped; with 0, the one that all runs share.
     pub own_brokers: usize,
+    /// One broker of its own, and a proxy in the way of every connection of a worker to it.
+    pub kafka_proxy: bool,
     /// `group_protocol` of the configuration.
     pub group_protocol: &'static str,
     /// Whose clock can be stepped.
@@ -41,6 +53,16 @@ pub enum Whose {
     Redis,
 }
 
+impl Setup {
+    /// As usual, with orders for so long.
+    pub fn lasting(seconds: u64) -> Self {
+        Self {
+            spread: Duration::from_secs(seconds),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Setup {
     fn default() -> Self {
         Self {
@@ -48,6 +70,7 @@ impl Default for Setup {
             redis: &[],
             redis_cluster: false,
             own_brokers: 0,
+            kafka_proxy: false,
             group_protocol: "classic",
             stepped: None,
         }
@@ -64,9 +87,10 @@ struct Line {
     broken: [usize; 5],
     stall: Duration,
     whole: Duration,
+    took: Duration,
 }
 
-/// All runs.
+/// All runs, as docs/PROOF.md has them.
 #[derive(Default)]
 pub struct Table {
     lines: Vec<Line>,
@@ -94,6 +118,12 @@ impl Table {
         }
         line.stall = line.stall.max(ended.verdict.stall);
         line.whole = line.whole.max(ended.whole);
+        line.took = line.took.max(ended.took);
+    }
+
+    /// The line of the row that ran last.
+    pub fn last(&self) -> String {
+        self.lines.last().map(Line::to_string).unwrap_or_default()
     }
 
     pub fn is_clean(&self) -> bool {
@@ -103,33 +133,28 @@ impl Table {
     }
 }
 
+/// What the columns are.
+pub const HEAD: &str = "\
+| row | runs | lost | repeated | contradicted | phantom | early | longest stall, s | whole after, s | takes, s |
+|---|---|---|---|---|---|---|---|---|---|";
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "figure: {:36}", "chaos")?;
-        for head in [
-            "runs",
-            "failed",
-            "lost",
-            "repeated",
-            "contradicted",
-            "phantom",
-            "early",
-        ] {
-            write!(f, " {head:>12}")?;
+        writeln!(f, "{HEAD}")?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "| {} | {}", self.name, self.runs)?;
+        if self.failed > 0 {
+            write!(f, ", {} without an end", self.failed)?;
         }
-        writeln!(f, " {:>16} {:>16}", "longest stall, s", "whole after, s")?;
-        for line in &self.lines {
-            write!(
-                f,
-                "figure: {:36} {:12} {:12}",
-                line.name, line.runs, line.failed
-            )?;
-            line.broken
-                .iter()
-                .try_for_each(|count| write!(f, " {count:12}"))?;
-            let (stall, whole) = (line.stall.as_secs_f64(), line.whole.as_secs_f64());
-            writeln!(f, " {stall:16.2} {whole:16.2}")?;
-        }
-        Ok(())
+        let mut counts = self.broken.iter();
+        counts.try_for_each(|count| write!(f, " | {count}"))?;
+        let [stall, whole, took] =
+            [self.stall, self.whole, self.took].map(|time| time.as_secs_f64());
+        write!(f, " | {stall:.2} | {whole:.2} | {took:.0} |")
     }
 }

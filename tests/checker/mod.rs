@@ -39,6 +39,8 @@ pub struct Site {
     pub session_ms: u32,
     /// `group_protocol`; of `consumer` the broker decides the session.
     pub group_protocol: &'static str,
+    /// Where the configuration finds the broker, if that is not where this checker does.
+    pub kafka_behind: Option<String>,
     dir: tempfile::TempDir,
     _alone: Option<MutexGuard<'static, ()>>,
 }
@@ -73,6 +75,7 @@ impl Site {
             shards,
             session_ms: 2_000,
             group_protocol: "classic",
+            kafka_behind: None,
             dir: tempfile::tempdir().unwrap(),
             _alone: None,
         }
@@ -101,7 +104,8 @@ impl Site {
             dead_letters,
             ..
         } = &self.names;
-        let (bootstrap, shards) = (&self.broker.bootstrap, self.shards);
+        let (direct, shards) = (&self.broker.bootstrap, self.shards);
+        let bootstrap = self.kafka_behind.as_ref().unwrap_or(direct);
         let redis = self.redis.url.replace(',', r#"", ""#);
         let protocol = self.group_protocol;
         let session_ms = self.session_ms;
@@ -255,7 +259,12 @@ pub fn command(order_type: &str, req_no: &str, command: &Value) -> Value {
 
 /// Now, as the wire has it.
 pub fn now() -> String {
-    let t = OffsetDateTime::now_utc();
+    wire(OffsetDateTime::now_utc().unix_timestamp_nanos())
+}
+
+/// A time, in nanoseconds since 1970, as the wire has it.
+pub fn wire(ns: i128) -> String {
+    let t = OffsetDateTime::from_unix_timestamp_nanos(ns).unwrap();
     let (date, ms) = (t.date(), t.millisecond());
     let (hour, minute, second) = (t.hour(), t.minute(), t.second());
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")

@@ -30,6 +30,10 @@ const OUTCOMES: u64 = 10;
 /// The bank says «in progress» so often; the next answer is terminal.
 pub const IN_PROGRESS: &str = "2";
 
+/// An order type of which nothing is published here: a test that does knows them all. The bank ends none
+/// of them before their schedule ends.
+pub const SPENT: &str = "spent";
+
 /// The order types, for the configuration.
 pub fn order_types(bank: SocketAddr) -> String {
     let of = |name: &str, ladder: &str| {
@@ -46,6 +50,7 @@ ceiling = {{ questions_per_second = 2000, in_flight = 256 }}
         of("transfer", "700ms x 200"),
         of("brief", "700ms x 2"),
         of("patient", "3s x 50"),
+        of(SPENT, "700ms x 2"),
     ]
     .concat()
 }
@@ -57,6 +62,7 @@ pub fn paces() -> BTreeMap<&'static str, Pace> {
         ("transfer", pace(700, 3)),
         ("brief", pace(700, 2)),
         ("patient", pace(3_000, 3)),
+        (SPENT, pace(700, 2)),
     ]
     .into()
 }
