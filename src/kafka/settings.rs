@@ -479,6 +479,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_acknowledged_by_all_replicas_and_neither_repeated_nor_reordered() {
+        let settings = settings(&[], World::Real);
+        for config in [settings.producer(), settings.publisher(3)] {
+            assert_eq!(config.get("acks"), Some("all"));
+            assert_eq!(config.get("enable.idempotence"), Some("true"));
+            let batch: u64 = config.get("batch.size").unwrap().parse().unwrap();
+            assert!(batch < MESSAGE_BYTES, "our topics take a whole batch");
+        }
+    }
+
+    #[test]
+    fn what_a_stopped_owner_left_open_hides_results_for_ten_seconds_at_most() {
+        let timeout = |given| {
+            let publisher = settings(given, World::Real).publisher(3);
+            publisher.get("transaction.timeout.ms").map(str::to_owned)
+        };
+        assert_eq!(timeout(&[]).as_deref(), Some("10000"));
+        let shorter = timeout(&[("transaction.timeout.ms", "5000")]);
+        assert_eq!(shorter.as_deref(), Some("5000"));
+    }
+
+    #[test]
+    fn what_a_promise_rests_on_stands_over_the_users_properties() {
+        let given: Vec<_> = REFUSED_PROPERTIES
+            .iter()
+            .map(|(name, _)| (*name, "theirs"))
+            .collect();
+        let (ours, theirs) = (settings(&[], World::Real), settings(&given, World::Real));
+        for (ours, theirs) in all(&ours).into_iter().zip(all(&theirs)) {
+            for (name, _) in REFUSED_PROPERTIES {
+                if let Some(value) = ours.get(name) {
+                    assert_eq!(theirs.get(name), Some(value), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_shards_transactional_id_is_the_same_on_every_worker() {
         let ids = ["one", "other"].map(|name| {
             let worker = settings(&[("client.id", name)], World::Real);
@@ -505,7 +543,26 @@ mod tests {
 
     #[test]
     fn properties_that_break_a_promise_are_refused_with_the_reason() {
-        assert!(refusal("isolation.level", "read_uncommitted").is_some());
+        for name in [
+            "acks",
+            "request.required.acks",
+            "enable.idempotence",
+            "transactional.id",
+            "isolation.level",
+            "auto.offset.reset",
+            "enable.auto.commit",
+            "auto.commit.enable",
+            "enable.auto.offset.store",
+            "group.id",
+            "partition.assignment.strategy",
+            "allow.auto.create.topics",
+            "bootstrap.servers",
+            "metadata.broker.list",
+            "partitioner",
+            "test.mock.num.brokers",
+        ] {
+            assert!(refusal(name, "1").is_some(), "{name}");
+        }
         assert!(refusal("transaction.timeout.ms", "10001").is_some());
         assert!(refusal("transaction.timeout.ms", "soon").is_some());
         assert_eq!(refusal("transaction.timeout.ms", "5000"), None);
