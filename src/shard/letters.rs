@@ -466,6 +466,39 @@ mod tests {
         assert_eq!(letters.bytes, 2 * all);
     }
 
+    #[tokio::test]
+    async fn what_an_older_generation_sent_is_not_sent_again_and_its_delivery_does_not_count() {
+        let (mut letters, _thread) = unanswered();
+        let dead = |offset| {
+            let refusal = Refusal::new(Reason::NotJson, "no JSON");
+            Letter::dead(3, offset, 7, refusal, original(0))
+        };
+        letters.enter(1);
+        letters.push(dead(42));
+        letters.push(dead(43));
+        letters.send(0).unwrap();
+        fails(&mut letters, 43, refused(), 0);
+        letters.push(dead(44));
+        letters.enter(2);
+        letters.send(5_000).unwrap();
+        assert!(letters.under_way.is_empty() && letters.waiting.is_empty() && !letters.rests());
+        assert_eq!(letters.bytes, 0);
+        for generation in [1, 2] {
+            let ticket = Ticket {
+                partition: 3,
+                generation,
+                offset: 42,
+            };
+            let outcome = Ok(());
+            letters
+                .answers
+                .try_send(Delivered { ticket, outcome })
+                .unwrap();
+        }
+        let delivered = letters.delivered().await.unwrap();
+        assert_eq!(delivered.ticket.generation, 2);
+    }
+
     #[test]
     fn what_is_too_large_with_nothing_left_to_leave_out_is_sent_again_too() {
         let (mut letters, _thread) = unanswered();

@@ -264,7 +264,18 @@ fn earlier(shard: u16, store: Millis, own: Millis) -> Millis {
 
 #[cfg(test)]
 mod tests {
-    use super::earlier;
+    use std::collections::HashSet;
+
+    use super::{draw, earlier};
+
+    #[test]
+    fn each_acquire_draws_another_token_and_another_secret_of_the_marks() {
+        let draws: Vec<_> = (0..100).map(|_| draw().unwrap()).collect();
+        let tokens: HashSet<_> = draws.iter().map(|(token, _)| token.0).collect();
+        let keys: HashSet<_> = draws.iter().map(|(_, key)| key.0).collect();
+        assert_eq!((tokens.len(), keys.len()), (100, 100));
+        assert!(!tokens.contains(&0), "which stands for no owner");
+    }
 
     #[test]
     fn a_clock_that_is_ahead_makes_no_order_due() {
