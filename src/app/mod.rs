@@ -285,3 +285,121 @@ fn deadlines(config: &Config) -> BTreeMap<TypeName, Duration> {
         .map(|(name, known)| (name.clone(), known.query.timeout))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GroupProtocol;
+    use crate::kafka::settings::Topics;
+    use crate::shard::Retention;
+    use crate::store::memory::MemoryStore;
+
+    /// Handles that reach no broker.
+    fn settings() -> Settings {
+        Settings {
+            app: "pay".to_owned(),
+            shards: 4,
+            window: 1,
+            bootstrap: "127.0.0.1:1".to_owned(),
+            topics: Topics {
+                events: "e".to_owned(),
+                results: "r".to_owned(),
+                dead_letters: "d".to_owned(),
+            },
+            world: World::Real,
+            protocol: GroupProtocol::Classic,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// A handle's thread that ends by itself once it may.
+    fn thread(ends: bool) -> KafkaThread {
+        let run = move |stop: &crate::kafka::thread::StopFlag| {
+            while !ends && !stop.is_set() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        };
+        KafkaThread::spawn("t", run).unwrap()
+    }
+
+    /// What becomes of a worker of which this part has ended.
+    async fn ended(part: &str) -> anyhow::Result<()> {
+        let (clock, stop) = (Clock::start(), CancellationToken::new());
+        let metrics = Metrics::new(clock, []).unwrap();
+        let health = Health::new(clock, Arc::clone(&metrics));
+        let (tasks, asking) = (TaskTracker::new(), stop.child_token());
+        let store = Arc::new(MemoryStore::new(clock));
+        let around = around(clock, &metrics, &tasks, &asking);
+        let settings = settings();
+        let ends = EndAsker::new(&settings).unwrap();
+        let (changes_sink, changes) = mpsc::channel(1);
+        let owned = shards::Owned::default();
+        let (reader, _reading) = reader::spawn(&settings, Arc::new(|_| true)).unwrap();
+        let (producer, _producing) = producer::spawn(&settings).unwrap();
+        let (sink, _unheard) = mpsc::channel(1);
+        let (member, _joining) = member::spawn(&settings, owned.on_revoke(), sink).unwrap();
+        let ports = Ports {
+            app: "pay".into(),
+            shards: settings.shards,
+            window: settings.window,
+            types: watch::channel([].into()).1,
+            retention: watch::channel(Retention::default()).1,
+            engine: Engine::new(&BTreeMap::new(), &store, &around).unwrap(),
+            store,
+            reader,
+            publishers: PublisherPool::start(&settings).unwrap(),
+            producer,
+            floors: Floors::new(ends.clone()),
+            ends,
+            member,
+            metrics,
+            clock,
+        };
+        let mut shards = Shards::new(Arc::new(ports), owned, tasks);
+        shards.run(7, tokio::spawn(std::future::pending()));
+        let serving = if part == "a listener" {
+            tokio::spawn(async {})
+        } else {
+            tokio::spawn(std::future::pending())
+        };
+        let mut running = Running {
+            reader: thread(part == "the reader"),
+            producer: thread(part == "the producer"),
+            member: thread(part == "the member"),
+            changes,
+            shards,
+            serving,
+        };
+        let _changes = (part != "the member group's thread").then_some(changes_sink);
+        match part {
+            "partition 8" => running
+                .shards
+                .run(8, tokio::spawn(async { panic!("a bug") })),
+            "the query engine" => asking.cancel(),
+            "nothing" => stop.cancel(),
+            _ => {}
+        }
+        let ended = running.until(&stop, &asking, &health);
+        tokio::time::timeout(Duration::from_secs(30), ended)
+            .await
+            .expect("it ends the process")
+    }
+
+    #[tokio::test]
+    async fn whatever_part_ends_unasked_ends_the_process_and_is_named() {
+        for part in [
+            "the query engine",
+            "a listener",
+            "the member group's thread",
+            "the reader",
+            "the producer",
+            "the member",
+            "partition 8",
+        ] {
+            let error = ended(part).await.unwrap_err().to_string();
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        ended("nothing").await.unwrap();
+    }
+}

@@ -151,3 +151,30 @@ impl<S: Store> Shards<S> {
         }
     }
 }
+
+#[cfg(test)]
+impl<S: Store> Shards<S> {
+    /// A task as if it were a partition's.
+    pub fn run(&mut self, partition: u16, task: JoinHandle<()>) {
+        self.running
+            .insert(partition, (CancellationToken::new(), task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_takes_effect_inside_the_groups_callback_and_on_what_it_names_alone() {
+        let owned = Owned::default();
+        let revokes = owned.on_revoke();
+        let [kept, gone] = [3, 4].map(|partition| owned.insert(partition));
+        revokes(&[4, 5]);
+        assert!(gone.is_revoked() && !kept.is_revoked());
+        let again = owned.insert(4);
+        assert!(!again.is_revoked(), "it came back");
+        owned.remove(3);
+        assert!(kept.is_revoked());
+    }
+}
