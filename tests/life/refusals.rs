@@ -2,6 +2,12 @@
 
 use std::process::Output;
 
+use settled::config::Secret;
+use settled::domain::order::MarkKey;
+use settled::store::redis::RedisStore;
+use settled::store::script::{Floor, Token};
+use settled::store::{Acquire, Store};
+
 use crate::checker::Site;
 use crate::support::process::free_ports;
 use crate::support::redis::RedisServer;
@@ -59,6 +65,26 @@ async fn a_start_without_what_the_promises_rest_on_is_refused_with_the_way_out()
     site.shards = 3;
     site.configure(TYPES);
     refused(&site, &[&names.results, "partitions", "set shards = 4"]);
+    site.shards = 4;
+
+    // A view of another count of shards, where the topics would do.
+    let urls = [Secret::new(site.redis.url.clone())];
+    let view = RedisStore::connect(&urls, "").await.unwrap();
+    let acquire = Acquire {
+        shard: 2,
+        shards: 4,
+        token: Token(1),
+        floor: Some(Floor { e: 0, r: 0 }),
+        mark_key: MarkKey([0; 16]),
+    };
+    view.acquire(acquire).await.unwrap();
+    let for_ever = [("retention.ms", "-1")];
+    create_topic(site.broker, "three-results", 3, &for_ever).await;
+    site.names.results = "three-results".to_owned();
+    site.shards = 3;
+    site.configure(TYPES);
+    refused(&site, &["redis", "for 4 shards, not 3", "set shards back"]);
+    site.names.results.clone_from(&names.results);
     site.shards = 4;
 
     // Results that are dropped before their events.
