@@ -169,6 +169,26 @@ async fn a_view_of_another_layout_is_not_touched() {
 }
 
 #[tokio::test]
+async fn a_view_of_another_count_of_shards_is_not_taken() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let store = store_with_one_order(&server).await;
+    let before = store.meta(1).await.unwrap().map(|meta| meta.token);
+    let others = Acquire {
+        shards: 5,
+        ..acquire(5)
+    };
+    let refused = store.acquire(others).await;
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt(_))),
+        "{refused:?}"
+    );
+    let after = store.meta(1).await.unwrap().map(|meta| meta.token);
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
 async fn start_times_are_spaced_by_the_ceiling_and_at_most_a_second_ahead() {
     let Some(server) = RedisServer::start() else {
         return;
