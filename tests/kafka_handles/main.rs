@@ -8,6 +8,7 @@ mod support;
 
 mod embedded;
 mod floors;
+mod inlet;
 mod member;
 mod owner;
 mod positions;
@@ -15,6 +16,7 @@ mod producer;
 mod publisher;
 mod reader;
 mod rebuild;
+mod revoked;
 mod topics;
 mod wipe;
 

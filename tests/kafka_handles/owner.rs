@@ -42,11 +42,16 @@ pub struct Terms {
     pub floor_every: u64,
     /// How long `order-results` says that it keeps its records.
     pub results_kept: Duration,
+    /// Where forwards are sent; `None`: to the topic of the events.
+    pub forwards_to: Option<String>,
 }
 
 /// A running owner.
 pub struct Owner {
     pub store: Arc<RedisStore>,
+    pub ports: Arc<Ports<RedisStore>>,
+    /// As the group gave them, by shard.
+    pub ownerships: Vec<Ownership>,
     metrics: Arc<Metrics>,
     lines: Lines,
     stop: CancellationToken,
@@ -75,7 +80,9 @@ impl Owner {
         };
         let engine = Engine::new(&types, &store, &around).unwrap();
         let (reader, reading) = reader::spawn(settings, every_type()).unwrap();
-        let (producer, producing) = producer::spawn(settings).unwrap();
+        let mut sends = settings.clone();
+        sends.topics.events = terms.forwards_to.unwrap_or(sends.topics.events);
+        let (producer, producing) = producer::spawn(&sends).unwrap();
         let (sink, changes) = mpsc::channel(64);
         let (member, membership) = member::spawn(settings, Box::new(|_| {}), sink).unwrap();
         let ends = EndAsker::new(settings).unwrap();
@@ -101,15 +108,18 @@ impl Owner {
             clock,
         });
         let mut shards = JoinSet::new();
-        for shard in 0..settings.shards {
+        let ownerships: Vec<_> = (0..settings.shards).map(|_| Ownership::default()).collect();
+        for (shard, ownership) in (0..settings.shards).zip(&ownerships) {
             let mut plan = Plan::new(shard, settings.shards, settings.window, plans.clone());
             plan.survey_every = 100;
             plan.floor_every = terms.floor_every;
-            let shard = Shard::new(Arc::clone(&ports), plan, 1 << 32, Ownership::default());
+            let shard = Shard::new(Arc::clone(&ports), plan, 1 << 32, ownership.clone());
             shards.spawn(shard.run(stop.clone()));
         }
         Self {
             store,
+            ports,
+            ownerships,
             metrics,
             lines,
             stop,

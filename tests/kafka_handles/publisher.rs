@@ -75,6 +75,33 @@ async fn a_revoked_owner_neither_opens_nor_publishes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_revoked_while_it_publishes_commits_nothing() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let world = World::create(kafka, "midway", 1, 0).await;
+    let settings = settings(&kafka.bootstrap, &world, 1);
+    let pool = PublisherPool::start(&settings).unwrap();
+    // It stands when the publisher is opened and when the transaction begins, and no longer.
+    let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let looked = Arc::clone(&looks);
+    let standing = move || looked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2;
+    let publisher = pool.open(0, Arc::new(standing)).await.unwrap();
+    let refused = publisher.publish(vec![publication("late")]).await.err();
+    assert!(
+        matches!(refused, Some(PublishError::Revoked)),
+        "{refused:?}"
+    );
+    assert_eq!(looks.load(std::sync::atomic::Ordering::SeqCst), 3);
+
+    let owner = open(&settings, 0).await;
+    owner.publish(vec![publication("after")]).await.unwrap();
+    let read = world.read(&kafka.bootstrap, &world.results, Isolation::Committed);
+    let keys: Vec<_> = read.iter().map(|record| record.key.as_deref()).collect();
+    assert_eq!(keys, [Some(&b"transfer/after"[..])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_the_topic_does_not_take_uses_the_publisher_up() {
     let Some(kafka) = support::kafka() else {
         return;

@@ -172,6 +172,7 @@ async fn a_rebuild_begins_where_the_floor_and_the_window_say_and_else_with_the_o
         types: [("held", "400h x 2")].into(),
         floor_every: 1_000 * 3_600_000,
         results_kept: Duration::from_hours(24 * 15),
+        forwards_to: None,
     };
     let owner = Owner::start(&settings, &redis, terms).await;
     owner.opened(CASES.len()).await;

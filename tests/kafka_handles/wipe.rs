@@ -48,6 +48,7 @@ impl Site {
             floor_every: 100,
             // What has less than a day left is told as old: any exhaustion whose record is found.
             results_kept: Duration::from_hours(24),
+            forwards_to: None,
         };
         let owner = Owner::start(&settings(&kafka.bootstrap, &world, 1), &redis, terms).await;
         owner.opened(1).await;
