@@ -73,6 +73,8 @@ impl<S: Store> Dispatcher<S> {
             }
         }
         self.turns.hand_back();
+        // After the last that this task says of the owner.
+        owner.retire();
     }
 
     fn reserve(&self, reserve: Reserve) -> Reservation {

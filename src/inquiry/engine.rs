@@ -144,11 +144,11 @@ impl Engine {
             lanes.insert(name.clone(), lane);
         }
         *self.lanes.write().unwrap_or_else(PoisonError::into_inner) = lanes;
+        for gone in old.values() {
+            gone.owner.let_go();
+        }
         for lane in replaced.iter().chain(old.values()) {
             lane.retired.cancel();
-        }
-        for gone in old.values() {
-            gone.owner.retire();
         }
         for (lane, turns) in made {
             self.dispatch(&lane, turns);

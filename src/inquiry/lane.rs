@@ -2,6 +2,7 @@
 //! configuration, and made anew when that has changed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +86,7 @@ impl Lane {
             metrics: Arc::clone(&around.metrics),
             type_metrics: around.metrics.order_type(order_type),
             clock: around.clock,
+            gone: AtomicBool::new(false),
         });
         let budget = Budget::new(per_second, in_flight);
         let queue = budget.limit().clamp(QUEUE_MIN, QUEUE_MAX) as usize;

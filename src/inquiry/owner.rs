@@ -2,6 +2,7 @@
 //! whose turn has come, asks once and hands the answer back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::condition::Condition;
@@ -40,6 +41,8 @@ pub(super) struct Owner {
     pub(super) metrics: Arc<Metrics>,
     pub(super) type_metrics: Arc<TypeMetrics>,
     pub(super) clock: Clock,
+    /// The type was taken out of the configuration.
+    pub(super) gone: AtomicBool,
 }
 
 impl Owner {
@@ -89,7 +92,8 @@ impl Owner {
         let failed = !answer.is_attempt();
         if failed {
             self.type_metrics.alarm_again(&OF_AN_OWNER, now);
-        } else {
+        } else if self.pause.held(now).is_none() {
+            // What was in flight when the pause began says nothing of its end.
             self.type_metrics.alarm_over(Alarm::OwnerRefuses, now);
             self.type_metrics.alarm_over(Alarm::OwnerSaidLater, now);
         }
@@ -119,8 +123,18 @@ impl Owner {
         self.type_metrics.breaker(slots.known.breaker);
     }
 
-    /// Nobody asks any more, and nobody will hear what comes of it.
+    /// The type is not configured any more; its dispatcher ends next.
+    pub(super) fn let_go(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    /// Its dispatcher has ended: of a type that is gone, nobody will say how its owner does. Another
+    /// lane of the same type goes on with what stands here.
     pub(super) fn retire(&self) {
+        if !self.gone.load(Ordering::SeqCst) {
+            return;
+        }
+        self.type_metrics.breaker(Breaker::Closed);
         let now = self.clock.monotonic();
         for kind in OF_AN_OWNER {
             self.type_metrics.alarm_over(kind, now);
@@ -259,6 +273,13 @@ mod tests {
             "nobody said that it is over"
         );
         owner.retire();
+        assert_eq!(lines(&owner, WINDOW * 100), [], "another lane goes on");
+        owner.let_go();
+        owner.retire();
+        let breaker = |line: &&str| line.starts_with("settled_breaker_state{");
+        let page = owner.metrics.page().unwrap();
+        let breaker = page.lines().find(breaker).unwrap();
+        assert!(breaker.ends_with(" 0"), "{breaker}");
         assert_eq!(lines(&owner, WINDOW * 100), [(Alarm::BreakerOpen, true, 0)]);
     }
 }

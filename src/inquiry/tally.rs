@@ -8,7 +8,7 @@ use crate::domain::order::Millis;
 /// Answers are weighed so often.
 const WINDOW: Millis = 30_000;
 
-/// Fewer questions in a window say nothing about an owner.
+/// Of fewer questions in a window, half that fail say nothing about an owner.
 const WINDOW_LEAST: u64 = 20;
 
 /// What a window came to.
@@ -32,7 +32,8 @@ struct Window {
 }
 
 impl Tally {
-    /// A question came to its end at `now`; `None`: the window runs, or had too few of them.
+    /// A question came to its end at `now`; `None`: the window runs, or too few of its questions fail to
+    /// say anything.
     pub(super) fn asked(&self, failed: bool, now: Millis) -> Option<Weighed> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         window.asked += 1;
@@ -42,10 +43,10 @@ impl Tally {
         }
         let over = std::mem::take(&mut *window);
         window.began = now;
-        if over.asked < WINDOW_LEAST {
-            None
-        } else if over.failed * 2 < over.asked {
+        if over.failed * 2 < over.asked {
             Some(Weighed::Answering)
+        } else if over.asked < WINDOW_LEAST {
+            None
         } else {
             Some(Weighed::Failing(over.failed))
         }
@@ -73,6 +74,6 @@ mod tests {
         let failing = Some(Weighed::Failing(20));
         assert_eq!(window(&tally, 40, 20, WINDOW * 3), failing);
         assert_eq!(window(&tally, 19, 19, WINDOW * 4), None, "too few to say");
-        assert_eq!(window(&tally, 20, 0, WINDOW * 5), answering);
+        assert_eq!(window(&tally, 3, 1, WINDOW * 5), answering, "few suffice");
     }
 }

@@ -151,12 +151,17 @@ impl OpenAlarms {
     /// What no line has told, at the end of the process.
     pub fn untold(&self) -> Vec<AlarmLine> {
         let mut all = self.all();
-        let untold = all
-            .iter_mut()
-            .filter(|(_, open)| open.told.is_none() || open.untold > 0);
-        untold
-            .map(|(kind, open)| open.tell(*kind, open.to))
-            .collect()
+        let mut lines = Vec::new();
+        for (kind, open) in all.iter_mut() {
+            if open.told.is_none() || (!open.ended && open.untold > 0) {
+                lines.push(open.tell(*kind, open.to));
+            }
+            if open.ended {
+                lines.push(open.over(*kind));
+            }
+        }
+        all.retain(|_, open| !open.ended);
+        lines
     }
 
     fn open_in<'a>(
@@ -353,7 +358,14 @@ mod tests {
         alarms.add(Alarm::Exhausted, &2, 2);
         assert_eq!(alarms.lines(3), []);
         let rest = line(Alarm::Exhausted, Stage::GoesOn, 1, Some("2"));
-        assert_eq!(alarms.untold(), [rest]);
+        alarms.end(Alarm::Violation, 4);
+        let over = Stage::Over {
+            total: 1,
+            from: 0,
+            to: 4,
+        };
+        let over = line(Alarm::Violation, over, 0, None);
+        assert_eq!(alarms.untold(), [rest, over]);
         assert_eq!(alarms.untold(), []);
     }
 
