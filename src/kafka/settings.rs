@@ -173,7 +173,11 @@ const OF_THE_MEMBER: [&str; 5] = [
 
 /// Belong to producers that are not transactional: within a transaction librdkafka derives them from
 /// the transaction's timeout and refuses longer ones.
-const OF_PLAIN_PRODUCERS: [&str; 2] = ["delivery.timeout.ms", "message.timeout.ms"];
+const OF_PLAIN_PRODUCERS: [&str; 3] = [
+    "delivery.timeout.ms",
+    "message.timeout.ms",
+    "socket.timeout.ms",
+];
 
 impl Settings {
     /// Takes the Kafka part of a checked configuration. The embedded world always speaks KIP-848:
@@ -462,8 +466,8 @@ mod tests {
         assert_eq!(waits(&[]), ["10000"; 4].map(|ms| Some(ms.to_owned())));
         let given = waits(&[("socket.timeout.ms", "7000")]);
         assert_eq!(given, ["7000"; 4].map(|ms| Some(ms.to_owned())));
-        let shorter = settings(&[("transaction.timeout.ms", "5000")], World::Real);
-        let publisher = shorter.publisher(0);
+        let longer = [("socket.timeout.ms", "60000")];
+        let publisher = settings(&longer, World::Real).publisher(0);
         assert_eq!(publisher.get("socket.timeout.ms"), None, "the library's");
     }
 
