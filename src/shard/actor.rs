@@ -74,6 +74,8 @@ struct Told {
     paused: Option<PauseReason>,
     /// Append time of the event at the last floor.
     floor: Option<Millis>,
+    /// The position outside its log that was last told, and when.
+    outside: Option<(u64, Millis)>,
 }
 
 impl<S: Store> Shard<S> {
@@ -272,12 +274,13 @@ impl<S: Store> Shard<S> {
     /// Tells logs, metrics and the engine's budget how things stand.
     fn tell(&mut self) {
         let (now, phase) = (self.ports.clock.monotonic(), self.core.phase());
-        let reporter = Reporter {
+        let mut reporter = Reporter {
             shard: self.plan.shard,
             plan: &self.plan,
             metrics: &self.ports.metrics,
             gauges: &self.gauges,
             now,
+            outside: &mut self.told.outside,
         };
         for note in self.out.notes.drain(..) {
             reporter.tell(note);

@@ -21,10 +21,15 @@ pub(super) struct Reporter<'a> {
     pub gauges: &'a ShardMetrics,
     /// Monotonic.
     pub now: Millis,
+    /// The position outside its log that was last told, and when.
+    pub outside: &'a mut Option<(u64, Millis)>,
 }
 
+/// A shard that stands still looks more often than somebody needs to read of it.
+const OUTSIDE_AGAIN: Millis = 60_000;
+
 impl Reporter<'_> {
-    pub fn tell(&self, note: Note) {
+    pub fn tell(&mut self, note: Note) {
         let shard = self.shard;
         match note {
             Note::Recovering(cause) => {
@@ -77,8 +82,16 @@ impl Reporter<'_> {
     }
 
     /// An alarm of its own would tell the same again: the gauge is what raises the alert.
-    fn out_of_range(&self, log: &str, position: u64, Ends { low, high }: Ends) {
+    fn out_of_range(&mut self, log: &str, position: u64, Ends { low, high }: Ends) {
         let shard = self.shard;
+        self.gauges.stall(StallReason::OutOfRange);
+        if self
+            .outside
+            .is_some_and(|(told, at)| told == position && self.now < at + OUTSIDE_AGAIN)
+        {
+            return;
+        }
+        *self.outside = Some((position, self.now));
         let field = if log == "order-events" { "e" } else { "r" };
         // Behind the prefix, where one is configured.
         let meta = Key::Meta.name("", shard);
@@ -93,10 +106,9 @@ impl Reporter<'_> {
             "the position lies outside the log, the shard stands still rather than skip; the way out, \
              once somebody knows what is missing, is this command in Redis"
         );
-        self.gauges.stall(StallReason::OutOfRange);
     }
 
-    fn alarm(&self, alarm: &Alarm) {
+    fn alarm(&mut self, alarm: &Alarm) {
         let shard = self.shard;
         let kind = match alarm {
             Alarm::OutOfRange {
