@@ -47,7 +47,7 @@ use shards::Shards;
 /// How long a graceful end may take in all; the README promises 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// How long transactions may take to end before the group is left: ten times what one takes.
+/// How long transactions may take to end before the group is left: five times what one takes.
 const TRANSACTIONS: Duration = Duration::from_millis(100);
 
 /// Changes of ownership that may wait to be followed.
@@ -356,12 +356,12 @@ mod tests {
             metrics,
             clock,
         };
-        let mut shards = Shards::new(Arc::new(ports), owned, tasks);
-        shards.run(7, tokio::spawn(std::future::pending()));
+        let mut shards = Shards::new(Arc::new(ports), owned, tasks.clone());
+        shards.run(7, tasks.spawn(std::future::pending()));
         let serving = if part == "a listener" {
-            tokio::spawn(async {})
+            tasks.spawn(async {})
         } else {
-            tokio::spawn(std::future::pending())
+            tasks.spawn(std::future::pending())
         };
         let mut running = Running {
             reader: thread(part == "the reader"),
@@ -375,7 +375,7 @@ mod tests {
         match part {
             "partition 8" => running
                 .shards
-                .run(8, tokio::spawn(async { panic!("a bug") })),
+                .run(8, tasks.spawn(async { panic!("a bug") })),
             "the query engine" => asking.cancel(),
             "nothing" => stop.cancel(),
             _ => {}

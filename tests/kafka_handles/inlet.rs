@@ -7,6 +7,7 @@ use settled::domain::order::OrderKey;
 use settled::shard::{Inlet, Ownership};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::owner::{Owner, Terms};
 use crate::rebuild::pending;
@@ -48,7 +49,7 @@ impl Site {
     fn follow(&self, stop: &CancellationToken) -> JoinHandle<()> {
         let ports = Arc::clone(&self.owner.ports);
         let inlet = Inlet::new(ports, 1, 1 << 32, Ownership::default());
-        tokio::spawn(inlet.run(stop.clone()))
+        TaskTracker::new().spawn(inlet.run(stop.clone()))
     }
 
     /// An order's event, in the inlet.

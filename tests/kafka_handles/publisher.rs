@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use settled::kafka::publisher::{PublishError, PublisherPool};
 
 use crate::support::topics::{Isolation, World};
-use crate::{open, publication, settings, support};
+use crate::{DEADLINE, open, publication, settings, support};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_publisher_is_fenced_by_the_next_owner() {
@@ -93,6 +95,24 @@ async fn an_owner_that_is_revoked_while_it_publishes_commits_nothing() {
         "{refused:?}"
     );
     assert_eq!(looks.load(std::sync::atomic::Ordering::SeqCst), 3);
+    // Aborted by its owner: nobody's fence has come, and its timeout is 10 s.
+    let ends = || {
+        ["read_committed", "read_uncommitted"].map(|level| {
+            let onlooker: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &kafka.bootstrap)
+                .set("isolation.level", level)
+                .create()
+                .unwrap();
+            let ends = onlooker.fetch_watermarks(&world.results, 0, DEADLINE);
+            ends.unwrap().1
+        })
+    };
+    let limit = std::time::Duration::from_secs(5);
+    support::eventually("it was aborted", limit, async || {
+        let [stable, end] = ends();
+        (end >= 2 && stable == end).then_some(())
+    })
+    .await;
 
     let owner = open(&settings, 0).await;
     owner.publish(vec![publication("after")]).await.unwrap();
