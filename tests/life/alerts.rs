@@ -41,8 +41,11 @@ const LASTING: [&str; 4] = [
     "SettledShardStopped view_corrupt",
 ];
 
-/// How the lines begin that tell why a shard stands still.
-const STALLS: [&str; 2] = ["the position lies outside the log", "the view is damaged"];
+/// Why a shard stands still: the reason of the gauge, and the cause of its recoveries.
+const STALLS: [[&str; 2]; 2] = [["out_of_range"; 2], ["view_corrupt", "damaged"]];
+
+/// How the line begins that says the way out.
+const OUTSIDE: &str = "the position lies outside the log";
 
 /// Events about so many orders of these shards.
 fn events(order_type: &str, shards: &[i32], count: usize, status: &str) -> Vec<Value> {
@@ -71,8 +74,8 @@ struct Run {
 struct Standing {
     /// Whether they stand still.
     stalled: [u64; 2],
-    /// How often the logs told it.
-    looks: [usize; 2],
+    /// How often they were looked at.
+    looks: [u64; 2],
     /// Changes of ownership.
     changes: usize,
 }
@@ -129,9 +132,9 @@ query = {{ url = "http://127.0.0.1:9/" }}
         for worker in &self.workers {
             let page = Page::of(worker.admin).await;
             let lines = worker.process.log_lines();
-            for (n, reason) in ["out_of_range", "view_corrupt"].into_iter().enumerate() {
+            for (n, [reason, cause]) in STALLS.into_iter().enumerate() {
                 now.stalled[n] += page.sum("settled_stalled_shards", &[("reason", reason)]);
-                now.looks[n] += told(&lines, STALLS[n]).count();
+                now.looks[n] += page.sum("settled_recoveries_total", &[("cause", cause)]);
             }
             now.changes += told(&lines, "ownership changed").count();
         }
@@ -182,7 +185,7 @@ query = {{ url = "http://127.0.0.1:9/" }}
     /// Does with the trimmed shard what the log says.
     fn take_the_way_out(&self) {
         let lines = self.workers.each_ref().map(|w| w.process.log_lines());
-        let line = lines.iter().flat_map(|lines| told(lines, STALLS[0]));
+        let line = lines.iter().flat_map(|lines| told(lines, OUTSIDE));
         let line = line.last().unwrap();
         assert_eq!(line["shard"], TRIMMED);
         let way_out = line["way_out"].as_str().unwrap();

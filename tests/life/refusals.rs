@@ -43,6 +43,7 @@ async fn a_start_with_another_count_of_shards_than_topics_or_views_have_is_refus
     let Some(mut site) = Site::plan("shards", 4) else {
         return;
     };
+    site.configure(TYPES);
     site.create_topics();
     let names = site.names.clone();
 
