@@ -17,8 +17,8 @@ use crate::store::script::Claimed;
 /// An exhausted order whose type lost its `then` is still in a bucket: once a day keeps it visible.
 const WITHOUT_THEN: Millis = 24 * 3_600_000;
 
-/// When an order is due whose type is not configured any more: it is claimed when that is back.
-const UNPLANNED: Millis = 1_000;
+/// When an order is due whose type is not configured: it is claimed when that is, or is back.
+pub(super) const UNPLANNED: Millis = 1_000;
 
 /// The back-off of an owner that can't be asked: 1, 2, 4 .. 64 s.
 const BACK_OFF_MAX_DOUBLINGS: u8 = 6;

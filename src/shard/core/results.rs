@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::answers::UNPLANNED;
 use super::gate::Planned;
 use super::input::{Alarm, Note, Output};
 use super::intake::second;
@@ -158,9 +159,12 @@ impl Core {
                 // Too many types that nobody configured: the order stays in the log alone.
                 Outcome::Exhausted { .. } if id.is_none() => continue,
                 Outcome::Exhausted { query, .. } => {
-                    let then = id
-                        .and_then(|id| own.types.get(id.type_id)?.plan)
-                        .and_then(|index| plan.types.get(index)?.schedule.then);
+                    let known = id.and_then(|id| own.types.get(id.type_id));
+                    let then = match known.and_then(|known| known.plan) {
+                        Some(index) => plan.types.get(index).and_then(|known| known.schedule.then),
+                        // Its bucket waits for the type to be configured again, as it may have a `then`.
+                        None => Some(UNPLANNED),
+                    };
                     let query = kept::join(query.as_deref(), result.traceparent.as_deref());
                     SettleOutcome::Exhausted {
                         record: exhausted(result, record.appended, then, query.is_some()),

@@ -2,8 +2,9 @@
 
 use super::bench::{Bench, says, status};
 use super::order_types::types;
-use super::world::said::{Said, order};
+use super::world::said::{SHARD, Said, order};
 use crate::domain::answer::Answer;
+use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::schedule::Ladder;
 use crate::domain::status::{Open, Status, Terminal};
 
@@ -98,4 +99,35 @@ fn the_kept_orders_of_a_type_that_nobody_had_configured_are_asked_about_once_it_
     let replanned = bench.mono;
     assert_eq!(bench.next_ask().attempt, 1);
     assert!(bench.mono - replanned <= 1_000);
+}
+
+/// Seed 15563 of the worlds: a wiped view was rebuilt while the type was out of the configuration.
+#[test]
+fn an_exhaustion_that_was_read_while_its_type_was_not_configured_is_asked_about_once_it_is_back() {
+    let mut bench = Bench::open_with(|plan| {
+        plan.types.truncate(1);
+    });
+    let outcome = Outcome::Exhausted {
+        status: Open::Unknown,
+        reason: "schedule ended".to_owned(),
+        query: None,
+    };
+    let key = order("fx", 1, true);
+    bench.result(OrderResult {
+        key: key.clone(),
+        phase: 0,
+        outcome,
+        asked: 3,
+        first_seen: bench.now(),
+        at: bench.now(),
+        event: (SHARD, 0),
+        traceparent: None,
+    });
+    bench.pass(60_000);
+    assert!(bench.asks.is_empty());
+    bench.core.replan(types());
+    let ask = bench.next_ask();
+    assert_eq!((&ask.key, ask.attempt), (&key, 4));
+    bench.answer(&ask, says(Terminal::Success));
+    assert_eq!(status(bench.only_result()), Status::Success);
 }
