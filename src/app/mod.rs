@@ -289,28 +289,8 @@ fn deadlines(config: &Config) -> BTreeMap<TypeName, Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::GroupProtocol;
-    use crate::kafka::settings::Topics;
     use crate::shard::Retention;
     use crate::store::memory::MemoryStore;
-
-    /// Handles that reach no broker.
-    fn settings() -> Settings {
-        Settings {
-            app: "pay".to_owned(),
-            shards: 4,
-            window: 1,
-            bootstrap: "127.0.0.1:1".to_owned(),
-            topics: Topics {
-                events: "e".to_owned(),
-                results: "r".to_owned(),
-                dead_letters: "d".to_owned(),
-            },
-            world: World::Real,
-            protocol: GroupProtocol::Classic,
-            properties: BTreeMap::new(),
-        }
-    }
 
     /// A handle's thread that ends by itself once it may.
     fn thread(ends: bool) -> KafkaThread {
@@ -331,7 +311,7 @@ mod tests {
         let (tasks, asking) = (TaskTracker::new(), stop.child_token());
         let store = Arc::new(MemoryStore::new(clock));
         let around = around(clock, &metrics, &tasks, &asking);
-        let settings = settings();
+        let settings = Settings::of_no_broker();
         let ends = EndAsker::new(&settings).unwrap();
         let (changes_sink, changes) = mpsc::channel(1);
         let owned = shards::Owned::default();

@@ -384,6 +384,27 @@ pub(super) fn sample(shards: u16) -> Settings {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// Handles made of these reach no broker.
+    pub(crate) fn of_no_broker() -> Self {
+        Self {
+            app: "pay".to_owned(),
+            shards: 4,
+            window: 1,
+            bootstrap: "127.0.0.1:1".to_owned(),
+            topics: Topics {
+                events: "e".to_owned(),
+                results: "r".to_owned(),
+                dead_letters: "d".to_owned(),
+            },
+            world: World::Real,
+            protocol: GroupProtocol::Classic,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -323,9 +323,8 @@ mod tests {
     use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
     use super::*;
-    use crate::config::GroupProtocol;
     use crate::kafka::producer;
-    use crate::kafka::settings::{Settings, Topics, World};
+    use crate::kafka::settings::Settings;
     use crate::kafka::thread::KafkaThread;
 
     fn original(header_bytes: usize) -> Original {
@@ -404,20 +403,7 @@ mod tests {
 
     /// A way out through a producer that reaches no broker: whatever is sent stays under way.
     fn unanswered() -> (Letters, KafkaThread) {
-        let settings = Settings {
-            app: "pay".to_owned(),
-            shards: 4,
-            window: 1,
-            bootstrap: "127.0.0.1:1".to_owned(),
-            topics: Topics {
-                events: "e".to_owned(),
-                results: "r".to_owned(),
-                dead_letters: "d".to_owned(),
-            },
-            world: World::Real,
-            protocol: GroupProtocol::Classic,
-            properties: BTreeMap::new(),
-        };
+        let settings = Settings::of_no_broker();
         let (producer, thread) = producer::spawn(&settings).unwrap();
         (Letters::new(producer, 3), thread)
     }
@@ -443,13 +429,14 @@ mod tests {
         ))
     }
 
+    fn dead(offset: u64) -> Letter {
+        let refusal = Refusal::new(Reason::NotJson, "no JSON");
+        Letter::dead(3, offset, 7, refusal, original(0))
+    }
+
     #[test]
     fn what_fails_is_sent_again_after_a_rest_and_holds_up_nothing_else() {
         let (mut letters, _thread) = unanswered();
-        let dead = |offset| {
-            let refusal = Refusal::new(Reason::NotJson, "no JSON");
-            Letter::dead(3, offset, 7, refusal, original(0))
-        };
         letters.enter(1);
         letters.push(dead(42));
         letters.send(5_000).unwrap();
@@ -469,10 +456,6 @@ mod tests {
     #[tokio::test]
     async fn what_an_older_generation_sent_is_not_sent_again_and_its_delivery_does_not_count() {
         let (mut letters, _thread) = unanswered();
-        let dead = |offset| {
-            let refusal = Refusal::new(Reason::NotJson, "no JSON");
-            Letter::dead(3, offset, 7, refusal, original(0))
-        };
         letters.enter(1);
         letters.push(dead(42));
         letters.push(dead(43));

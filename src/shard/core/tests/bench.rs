@@ -8,9 +8,9 @@ use super::world::said::{SHARD, SHARDS, Said};
 use crate::clock::Clock;
 use crate::domain::answer::Answer;
 use crate::domain::event::Reason;
-use crate::domain::order::{MarkKey, Millis};
+use crate::domain::order::{MarkKey, Millis, OrderKey};
 use crate::domain::result::{OrderResult, Outcome};
-use crate::domain::status::{Status, Terminal};
+use crate::domain::status::{Open, Status, Terminal};
 use crate::kafka::{Ends, ResultRecord};
 use crate::shard::core::input::{Ask, Command, FloorFound, Heard, Input, LogEnds, Note, Output};
 use crate::shard::core::plan::Plan;
@@ -223,6 +223,25 @@ impl Bench {
         };
         self.input(Input::Results(vec![record], offset + 1));
         self.pass(20);
+    }
+
+    /// An exhaustion after three questions is read, the first of this order.
+    pub fn exhaustion(&mut self, key: OrderKey) {
+        let outcome = Outcome::Exhausted {
+            status: Open::Unknown,
+            reason: "schedule ended".to_owned(),
+            query: None,
+        };
+        self.result(OrderResult {
+            key,
+            phase: 0,
+            outcome,
+            asked: 3,
+            first_seen: self.now(),
+            at: self.now(),
+            event: (SHARD, 0),
+            traceparent: None,
+        });
     }
 
     /// Time passes until the next question.

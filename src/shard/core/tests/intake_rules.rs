@@ -3,7 +3,6 @@
 use super::bench::{Bench, says};
 use super::world::said::{SHARD, Said, order};
 use crate::domain::event::Reason;
-use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::status::{Open, Terminal};
 use crate::shard::core::Phase;
 use crate::shard::core::input::{Input, Note};
@@ -45,21 +44,7 @@ fn a_terminal_event_may_be_the_first_of_its_type() {
 #[test]
 fn an_exhaustion_of_a_type_beyond_the_limit_is_passed() {
     let mut bench = Bench::open_with(|plan| plan.unknown_types = 0);
-    let outcome = Outcome::Exhausted {
-        status: Open::Unknown,
-        reason: "schedule ended".to_owned(),
-        query: None,
-    };
-    bench.result(OrderResult {
-        key: order("odd", 1, true),
-        phase: 0,
-        outcome,
-        asked: 3,
-        first_seen: bench.now(),
-        at: bench.now(),
-        event: (SHARD, 0),
-        traceparent: None,
-    });
+    bench.exhaustion(order("odd", 1, true));
     assert_eq!((bench.meta().r, bench.recovers()), (1, 1));
 }
 

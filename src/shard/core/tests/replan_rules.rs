@@ -2,9 +2,8 @@
 
 use super::bench::{Bench, says, status};
 use super::order_types::types;
-use super::world::said::{SHARD, Said, order};
+use super::world::said::{Said, order};
 use crate::domain::answer::Answer;
-use crate::domain::result::{OrderResult, Outcome};
 use crate::domain::schedule::Ladder;
 use crate::domain::status::{Open, Status, Terminal};
 
@@ -107,22 +106,8 @@ fn an_exhaustion_that_was_read_while_its_type_was_not_configured_is_asked_about_
     let mut bench = Bench::open_with(|plan| {
         plan.types.truncate(1);
     });
-    let outcome = Outcome::Exhausted {
-        status: Open::Unknown,
-        reason: "schedule ended".to_owned(),
-        query: None,
-    };
     let key = order("fx", 1, true);
-    bench.result(OrderResult {
-        key: key.clone(),
-        phase: 0,
-        outcome,
-        asked: 3,
-        first_seen: bench.now(),
-        at: bench.now(),
-        event: (SHARD, 0),
-        traceparent: None,
-    });
+    bench.exhaustion(key.clone());
     bench.pass(60_000);
     assert!(bench.asks.is_empty());
     bench.core.replan(types());
